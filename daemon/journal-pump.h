@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Writes every entry of the ring to the journal: a post source of the event loop with a cursor in the ring. A stalled
+ * journald makes it wait, and nobody else.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "journal.h"
+#include "ring.h"
+
+typedef struct JournalPump JournalPump;
+
+/* ring and journal must outlive it. Returns 0 or a negative errno of sd-event. */
+int journal_pump_new(sd_event *event, Ring *ring, Journal *journal, JournalPump **ret);
+JournalPump *journal_pump_free(JournalPump *pump);
+DEFINE_TRIVIAL_CLEANUP_FUNC(JournalPump *, journal_pump_free);
+
+/* Writes what can be written now, without a bound: at the end of the daemon. Returns how many entries remain. */
+uint64_t journal_pump_finish(JournalPump *pump);

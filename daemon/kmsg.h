@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The kernel log as a source of errors: PEC and FID of every error of every function, held by
+ * anybody or nobody. Needs CAP_SYSLOG.
+ *
+ * Format of /dev/kmsg: Documentation/ABI/testing/dev-kmsg of Linux. User space can write there too,
+ * but not with facility 0, so only lines of facility 0 count.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "parse.h"
+#include "util.h"
+
+typedef struct Kmsg Kmsg;
+
+typedef struct KmsgError {
+        char address[PCI_ADDRESS_SIZE];
+        uint32_t fid;
+        uint16_t pec;
+        uint64_t sequence;       /* of the line in the kernel log */
+        uint64_t monotonic_usec; /* the line's own time stamp */
+} KmsgError;
+
+typedef struct KmsgListener {
+        /* An error of a PCI function was reported. */
+        void (*error)(const KmsgError *error, void *userdata);
+        /* The kernel overwrote count lines before they were read. */
+        void (*overrun)(uint64_t count, void *userdata);
+        /* Lines up to this sequence number were read, whatever they said. After each batch. */
+        void (*progress)(uint64_t sequence, void *userdata);
+        /* Reading failed with this negative errno; nothing more will come. */
+        void (*failed)(int error, void *userdata);
+        void *userdata;
+} KmsgListener;
+
+/*
+ * Parses one line as /dev/kmsg gives it. Returns 1 and fills *ret for an error of a PCI function,
+ * 0 for any other line (also one that was written from user space, *ret_sequence is filled for any well-formed line), -EBADMSG if it is malformed.
+ */
+int kmsg_parse(const char *line, size_t size, KmsgError *ret, uint64_t *ret_sequence);
+
+/*
+ * Reads /dev/kmsg in an event loop: the lines after sequence, or, if sequence is UINT64_MAX, those that come from
+ * now on. listener must outlive it. Returns 0, -EPERM or -EACCES without CAP_SYSLOG, -ENOENT where there is no
+ * /dev/kmsg, other errors of open(2).
+ */
+int kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);
+Kmsg *kmsg_close(Kmsg *kmsg);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Kmsg *, kmsg_close);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Several sources tell of the same error: the VFIO device, the kernel log, a uevent. The richest
+ * account becomes the record, the others are dropped.
+ *
+ * An account is dropped because it was paired with a richer one of the same FID, PEC and time, never
+ * because the function happens to be held: that would lose or double errors around opening and
+ * closing a device. Each account pairs once, so two equal errors in quick succession stay two.
+ *
+ * An account from the kernel log or a uevent waits for a richer one. When its time is up, it is the
+ * record. What was paired or published is remembered for a while, for accounts that come later:
+ *
+ *   vfio    (FID, PEC)  makes a kernel log line and, unless permanent, a uevent superfluous
+ *   kmsg    (FID, PEC)  makes a uevent superfluous, unless permanent
+ *   uevent  (FID)       knows no PEC
+ *
+ * Pure: time comes in as CLOCK_MONOTONIC microseconds, nothing is read or written.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "record.h"
+#include "util.h"
+
+#define PAIRING_WAIT_USEC   (500 * USEC_PER_MSEC) /* a poorer account waits so long for a richer */
+#define PAIRING_SLACK_USEC  (2 * USEC_PER_SEC)    /* two accounts of one error are not further apart */
+#define PAIRING_MEMORY_USEC (30 * USEC_PER_SEC)   /* udevd may be that late in a storm */
+#define PAIRING_ACCOUNTS    2048U                 /* when full, the oldest one's time is up */
+
+typedef struct Pairing Pairing;
+
+/* An account that found no richer one: to be published. */
+typedef struct PairingAccount {
+        RecordSource source; /* RECORD_KMSG or RECORD_UEVENT */
+        uint32_t fid;
+        uint16_t pec; /* 0 for a uevent */
+        uint64_t time_usec;
+} PairingAccount;
+
+/* Returns 0 or -ENOMEM. */
+int pairing_new(Pairing **ret);
+Pairing *pairing_free(Pairing *pairing);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Pairing *, pairing_free);
+
+/*
+ * Each of these takes in one account. time_usec is when the error was seen (for a kernel log line, its own time
+ * stamp), now_usec is now: an old line that is read late has waited already only from now on.
+ */
+void pairing_vfio(Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec);
+void pairing_kmsg(Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec);
+void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t now_usec);
+
+/*
+ * Keeps the accounts of fid waiting: its device is just being opened or closed, and a record of the
+ * error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec.
+ */
+void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
+
+/*
+ * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.
+ */
+bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
+/* When pairing_due() will have something next, UINT64_MAX if nothing waits. */
+uint64_t pairing_next_usec(const Pairing *pairing);

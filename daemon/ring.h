@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Ring of error records, in memory that outlives the daemon.
+ *
+ * The kernel forgets an error once it has handed it out, so it must hand it to memory that survives
+ * us: a memfd in the service manager's fd store. There is one writer and any number of readers, each
+ * with a cursor. The writer never waits: it overwrites the oldest entry, and a reader that was
+ * overtaken learns how many entries it missed.
+ *
+ * Every entry has a position. Errors have a sequence number besides, without holes: that is what
+ * users see. Announcements (losses, recoveries) lie between the errors in the order of events.
+ *
+ * A slot is reserved, filled and committed. A crash in between leaves a reserved slot; the next run
+ * commits it if its raw bytes are a valid answer of its interface, else clears it (ring_open()).
+ * Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier in
+ * between, so a reserved slot never shows bytes of its former entry.
+ */
+
+#include "record.h"
+#include "util.h"
+
+#define RING_VERSION     1U
+#define RING_SLOTS_MIN   16U
+#define RING_SLOTS_MAX   1048576U
+#define RING_FUNCTIONS   1024U /* functions with counters; CONFIG_PCI_NR_FUNCTIONS is 512 at most */
+#define RING_STREAM_SIZE 16U   /* bytes of the stream id */
+
+typedef struct Ring Ring;
+
+/* Readers whose cursor survives the daemon. */
+typedef enum RingReader {
+        RING_READER_JOURNAL,        /* accepted by journald's socket */
+        RING_READER_JOURNAL_SYNCED, /* known to be stored */
+        RING_READER_BUS,
+        RING_READER_ALERT,
+        _RING_READER_MAX,
+        _RING_READER_ROOM = 16, /* places in the image */
+} RingReader;
+
+/* What is remembered of one function's device for as long as it is open, in the image. */
+typedef struct RingFunction {
+        uint32_t fid;
+        uint32_t used;             /* whether this place is taken */
+        uint64_t wakeup;           /* read(2) of the eventfd goes straight here */
+        uint64_t signalled;        /* sum of the wakeups since the device was opened */
+        uint64_t signalled_next;   /* see ring_function_fold() */
+        uint64_t balanced;         /* errors that balance.h has settled */
+        uint64_t drained;          /* records since the device was opened */
+        uint64_t burst;            /* records since the queue was last seen empty */
+        uint64_t reserved;
+} RingFunction;
+
+typedef enum RingOrigin {
+        RING_FRESH,    /* a new stream began */
+        RING_CONTINUED /* the image of a former run goes on */
+} RingOrigin;
+
+/*
+ * Opens a ring. fd is the image of a former run, or negative for none; it is consumed in any case.
+ * slots is the capacity of a fresh ring (clamped to RING_SLOTS_MIN … RING_SLOTS_MAX); a continued
+ * one keeps its own. The image is mapped populated and sealed against resizing.
+ *
+ * Everything in a former image is checked: its size, seals, magic, version, counts, that cursors do not pass the head.
+ * A reserved slot is salvaged or cleared.
+ *
+ * Returns 0; -EBADMSG if fd is no ring or a damaged one, -EPROTO if it is of a newer version: in both cases nothing
+ * is opened and the caller opens a fresh ring with fd -1; -ENOMEM and other errors of
+ * memfd_create(2), ftruncate(2), mmap(2). *ret_origin tells which it became.
+ */
+int ring_open(int fd, uint32_t slots, Ring **ret, RingOrigin *ret_origin);
+/* Unmaps. The image lives on in whoever else holds its fd. */
+Ring *ring_free(Ring *ring);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Ring *, ring_free);
+
+int ring_fd(const Ring *ring); /* the ring's own: duplicate it to keep it */
+uint32_t ring_slots(const Ring *ring);
+/* The id of this run of sequence numbers, RING_STREAM_SIZE random bytes. */
+const uint8_t *ring_stream_id(const Ring *ring);
+
+/*
+ * The writer's slot. Cannot fail. The same slot until it is committed; its fields are zero but for
+ * kind, identity and times. Overwrites the oldest entry of a full ring.
+ */
+Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity);
+/* Publishes the reserved slot: position, sequence if it is an error, and it can be read. */
+void ring_commit(Ring *ring, Record *record);
+/* Gives a reserved slot back unused: an empty answer of the kernel is no record. */
+void ring_cancel(Ring *ring, Record *record);
+
+uint64_t ring_head(const Ring *ring);          /* position of the newest entry, 0 if there is none */
+uint64_t ring_last_sequence(const Ring *ring); /* of the newest error, 0 if there was none */
+/* The oldest sequence number that still can be read, or last sequence + 1 if none can. */
+uint64_t ring_oldest_sequence(const Ring *ring);
+uint64_t ring_lost(const Ring *ring); /* sum of RECORD_LOST of this stream */
+
+/*
+ * The entry after *cursor (a position; 0 is before the first), which moves there. NULL if there is
+ * none. *ret_missed counts the entries that were overwritten before this reader came to them; the
+ * cursor has passed them. The entry is valid until the next ring_reserve().
+ */
+const Record *ring_next(const Ring *ring, uint64_t *cursor, uint64_t *ret_missed);
+/* The cursor from which ring_next() comes to the errors above sequence. */
+uint64_t ring_cursor_after(const Ring *ring, uint64_t sequence);
+
+uint64_t ring_cursor(const Ring *ring, RingReader reader);
+void ring_set_cursor(Ring *ring, RingReader reader, uint64_t position);
+
+/* How far the kernel log was read, and in which boot (16 bytes of the boot id). */
+uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]); /* UINT64_MAX if not in this boot */
+void ring_set_kmsg_sequence(Ring *ring, const uint8_t boot_id[16], uint64_t sequence);
+
+/*
+ * The counters of a function, which lie in the image. Made, all zero, if there are none. NULL if
+ * RING_FUNCTIONS are taken. Valid until forgotten.
+ */
+RingFunction *ring_function(Ring *ring, uint32_t fid);
+/* Forgets the counters: the device was closed. */
+void ring_forget_function(Ring *ring, uint32_t fid);
+/*
+ * Adds wakeup to signalled and clears it, in steps of which each can be the last one of this run:
+ * signalled_next is written first, so that the next run knows whether wakeup is already in.
+ */
+void ring_function_fold(RingFunction *function);
