@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The configuration as one value: built-in defaults, then files, then the command line.
+ *
+ * Files are zpci-errord.conf and the drop-ins (files ending in .conf) of zpci-errord.conf.d, each in /etc,
+ * /run and /usr/lib, merged the systemd way (systemd.syntax(7)): of two files with the same name
+ * the one in /etc hides that in /run, and that one the one in /usr/lib; drop-ins are read in the order of their names,
+ * after the main file; the last value wins.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state.h"
+#include "sysfs.h"
+
+typedef enum RecoveryPolicy {
+        RECOVERY_POLICY_RESET, /* reset a claimed function after a recoverable error */
+        RECOVERY_POLICY_NONE,
+} RecoveryPolicy;
+
+typedef struct Config {
+        Policy policy;
+        uint64_t settle_usec;
+        RecoveryPolicy recovery;
+        uint32_t records; /* capacity of a fresh ring */
+} Config;
+
+/* One thing that is wrong in a file: said to the administrator, and passed over. */
+typedef void (*ConfigComplaint)(const char *file, uint64_t line, const char *text, void *userdata);
+
+/* Policy=observe, SettleSec=5, Recovery=reset, Records=4096. */
+void config_defaults(Config *config);
+
+/*
+ * Reads the files below root ("" for the real ones) into *config, which holds defaults. Whatever is wrong
+ * is told to complain, and the value that was there stays. Returns 0 or -ENOMEM.
+ */
+int config_read(Config *config, const char *root, ConfigComplaint complain, void *userdata);
+
+/*
+ * Sets one key of section [Errord] from text. Returns 0, -ENOENT if there is no such key, -EINVAL or -ERANGE if the
+ * value is bad: then *config is unchanged.
+ */
+int config_set(Config *config, const char *key, const char *value);
+
+/* What is said of one function: by its udev property, or else by Policy= (or --policy=, which sets the same key). */
+Policy config_policy(const Config *config, const SysfsFunction *function);

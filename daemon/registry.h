@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * All functions that have an object: the VFIO-bound zPCI functions that are not ignored, by FID and by address.
+ *
+ * A FID that comes back at another address is removed and added. Another FID at the same address: the old
+ * object goes first.
+ */
+
+#include "function.h"
+
+typedef struct Registry Registry;
+
+typedef struct RegistryListener {
+        /* It is in the registry now. */
+        void (*added)(Function *function, void *userdata);
+        /* It is about to leave the registry; driver names its new one (or is empty), NULL if the function is not there any more. */
+        void (*removing)(Function *function, const char *driver, void *userdata);
+        void *userdata;
+} RegistryListener;
+
+/* context and listener must outlive it. Returns 0 or -ENOMEM. */
+int registry_new(const FunctionContext *context, const RegistryListener *listener, Registry **ret);
+Registry *registry_free(Registry *registry);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Registry *, registry_free);
+
+/* sysfs says this of a zPCI function. Adds, corrects or removes it. Returns 0 or -ENOMEM. */
+int registry_correct(Registry *registry, const SysfsFunction *sysfs);
+/* No zPCI function has this address. */
+void registry_remove(Registry *registry, const char *address);
+/* What is not corrected between these two is removed. */
+void registry_scan_begin(Registry *registry);
+void registry_scan_end(Registry *registry);
+
+Function *registry_by_fid(const Registry *registry, uint32_t fid);               /* NULL if there is none */
+Function *registry_by_address(const Registry *registry, const char *address); /* NULL if there is none */
+
+size_t registry_size(const Registry *registry);
+Function *registry_get(const Registry *registry, size_t index); /* in the order of FIDs */

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Which PCI functions there are, from libudev.
+ *
+ * udev can lose events, so discovery is a scan that corrects facts; a uevent only says when. Start,
+ * an overrun of the monitor and a reload are the same scan of everything.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "sysfs.h"
+#include "util.h"
+
+typedef struct Uevent Uevent;
+
+typedef enum UeventError {
+        UEVENT_BEGIN_RECOVERY,      /* a function reported an error */
+        UEVENT_SUCCESSFUL_RECOVERY, /* the kernel recovered it */
+        UEVENT_FAILED_RECOVERY,     /* the kernel could not */
+} UeventError;
+
+typedef struct UeventListener {
+        /* This is what sysfs says of a zPCI function now. */
+        void (*seen)(const SysfsFunction *function, void *userdata);
+        /* What sysfs says of this PCI function is wrong. */
+        void (*bad)(const char *address, const SysfsProblem *problem, void *userdata);
+        /* No zPCI function has this address (any more). */
+        void (*gone)(const char *address, void *userdata);
+        /* A full scan begins; it tells of every function by seen(), and ends. What it did not tell of is gone. */
+        void (*scan_begin)(void *userdata);
+        void (*scan_end)(void *userdata);
+        /* A uevent of a function's error. */
+        void (*error)(const char *address, UeventError error, void *userdata);
+        /* The monitor lost events; a full scan follows. */
+        void (*overrun)(void *userdata);
+        /* libudev failed with this negative errno. */
+        void (*failed)(int error, void *userdata);
+        void *userdata;
+} UeventListener;
+
+/*
+ * Watches the subsystems pci and vfio-dev in an event loop. Nothing is told before the first uevent_scan().
+ * listener must outlive it. Returns 0, -ENOMEM, or an error of libudev.
+ */
+int uevent_open(sd_event *event, const UeventListener *listener, Uevent **ret);
+Uevent *uevent_close(Uevent *uevent);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Uevent *, uevent_close);
+
+/* Scans everything. Returns 0 or an error of libudev. */
+int uevent_scan(Uevent *uevent);
