@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #include "state.h"
-#include "sysfs.h"
 
 typedef enum RecoveryPolicy {
         RECOVERY_POLICY_RESET, /* reset a claimed function after a recoverable error */
@@ -47,5 +46,8 @@ int config_read(Config *config, const char *root, ConfigComplaint complain, void
  */
 int config_set(Config *config, const char *key, const char *value);
 
-/* What is said of one function: by its udev property, or else by Policy= (or --policy=, which sets the same key). */
-Policy config_policy(const Config *config, const SysfsFunction *function);
+/*
+ * What is said of one function: by its udev property (policy, if it has_policy), or else by Policy= (or
+ * --policy=, which sets the same key).
+ */
+Policy config_policy(const Config *config, bool has_policy, Policy policy);
