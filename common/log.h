@@ -50,11 +50,16 @@ int log_target_from_string(const char *text);
 const char *log_level_to_string(int level);
 int log_level_from_string(const char *text);
 
+/* How many fields a caller may add to an entry. */
+#define LOG_FIELDS_MAX 32U
+
 /*
  * Writes one entry of a syslog level. fields may be NULL; otherwise it ends with NULL and holds
- * "NAME=value" strings that are added to the entry. error is a negative errno (or 0) whose text is
- * appended to the message and whose name is added as field ERRNO. Returns error, so that a caller can say
- * and return it in one statement. A line feed in the message becomes a blank.
+ * "NAME=value" strings that are added to PRIORITY, SYSLOG_IDENTIFIER and DOCUMENTATION. error is a
+ * negative errno (or 0) whose text is appended to the message and whose number is added as ERRNO, as
+ * systemd.journal-fields(7) wants it. Returns error, so that a caller can say and return it in one
+ * statement. Leaves errno alone. A control character in the message becomes a blank, a message of more
+ * than about 2000 bytes is cut off. Allocates nothing.
  */
 int log_entry(Log *log, int level, int error, const char *const *fields, const char *format, ...)
         _printf_(5, 6);
