@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures: the built daemon between a simulated kernel and real journald and D-Bus."""
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'lib'))
+
+import deadline  # noqa: E402
+from bus import Bus  # noqa: E402
+from journald import Journald  # noqa: E402
+from monitor import Monitor  # noqa: E402
+from namespace import Namespace  # noqa: E402
+from service import Service  # noqa: E402
+from sim import Sim  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption('--daemon-wrapper', default='', metavar='COMMAND',
+                     help='run the daemon under this, for example "valgrind --error-exitcode=99"')
+
+
+def pytest_configure(config):
+    if config.getoption('--daemon-wrapper'):
+        deadline.SCALE *= 10
+
+
+@pytest.fixture(scope='session')
+def build():
+    """The build directory."""
+    try:
+        return Path(os.environ['ZPCI_ERRORD_BUILD']).resolve(strict=True)
+    except (KeyError, OSError) as error:
+        pytest.exit(f'ZPCI_ERRORD_BUILD has to be the build directory: {error!r}', 2)
+
+
+@pytest.fixture
+def namespace():
+    namespace = Namespace()
+    yield namespace
+    namespace.close()
+
+
+@pytest.fixture
+def journald(tmp_path, namespace):
+    journald = Journald(tmp_path, namespace).start()
+    yield journald
+    journald.close()
+
+
+@pytest.fixture(params=Bus.KINDS)
+def bus(request, tmp_path, journald):
+    """A system bus; every test that asks for it runs once on each implementation. A test of
+    something else takes @pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)."""
+    bus = Bus(request.param, tmp_path, journald.namespace).start()
+    yield bus
+    bus.close()
+
+
+@pytest.fixture
+def sim(build):
+    """No functions yet; see lib/sim.py."""
+    with Sim(build) as sim:
+        yield sim
+
+
+@pytest.fixture
+def monitor(bus):
+    """A subscriber; made before the daemon's start it sees everything."""
+    monitor = Monitor(bus.address)
+    yield monitor
+    monitor.close()
+
+
+@pytest.fixture
+def daemon(request, build, tmp_path, sim, journald, bus):
+    """The daemon, not started: daemon.start('--policy=claim'). At the end it has to stop cleanly,
+    whatever a test did to it, and Valgrind has to be content."""
+    wrapper = shlex.split(request.config.getoption('--daemon-wrapper'))
+    environment = [f'{key}={value}' for key, value in {**bus.environment, **sim.env}.items()]
+    daemon = Service(
+        journald.namespace.command(
+            'env', *environment, *wrapper, str(build / 'daemon' / 'zpci-errord')),
+        tmp_path)
+    yield daemon
+    status = daemon.stop() if daemon.running() else None
+    daemon.close()
+    assert status in (None, 0), f'exit status {status}\n{daemon.stderr}'
