@@ -10,10 +10,21 @@
  *     its signal, by at most one, since the kernel handles the events of a function one by one;
  *   - records that were queued before the eventfd was installed have no signal at all;
  *   - VFIO_IRQ_SET_DATA_BOOL signals with no error behind it (a loopback test).
- * So the account is settled only when both the queue and the eventfd were seen empty, and a surplus of
- * signals counts as lost only if a drain since the last settlement found the queue full.
+ * So the account is settled only when the queue was seen empty and then, in this order, the eventfd.
+ * A surplus of signals counts as lost only if there were enough records since the last settlement to
+ * have filled the queue. Of that fullness one signal may be late, so it is remembered until something
+ * else happens. A record without its signal is a credit of one signal for the next settlement.
  *
- * What this cannot tell: a loopback signal at the moment of an overflow counts as one loss too many.
+ * With errors alone this is exact. What it cannot tell:
+ *   - a loopback signal around an overflow counts as one loss too many;
+ *   - records from before the eventfd hide as many losses, until the first settlement; there,
+ *     the late signal of an error under way can count as one loss too many.
+ * A loss is never told where the queue was never full.
+ *
+ * The order that a crash cannot spoil: the wake-up is read into counters->wakeup, then
+ * balance_signalled(); a record has counters->drained + 1 as its ordinal, is committed, then
+ * balance_drained(); a loss is announced in a RECORD_LOST of RECORD_VFIO that has counters->signalled
+ * as its ordinal, is committed, then balance_settle(). ring_open() does the last step where it is missing.
  */
 
 #include <stdbool.h>
@@ -28,7 +39,12 @@ void balance_signalled(RingFunction *counters);
 /* One record was drained and committed. */
 void balance_drained(RingFunction *counters);
 /*
- * Queue and eventfd are both empty. Returns how many errors were lost since the last settlement.
+ * The queue was seen empty, and the eventfd after it. How many errors were lost since the last
+ * settlement: what balance_settle() is going to return, to be announced before it is forgotten.
+ */
+uint64_t balance_lost(const RingFunction *counters);
+/*
+ * Settles the account. Returns how many errors were lost since the last settlement.
  * first: the device has just been opened, records without a signal are no credit.
  */
 uint64_t balance_settle(RingFunction *counters, bool first);

@@ -9,6 +9,7 @@
  * but for the raw bytes, which are what the platform wrote.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,9 @@
 
 #define RECORD_SIZE     256U
 #define RECORD_RAW_SIZE 96U /* the platform's record has 32 bytes today and may grow */
+
+#define RECORD_PACKED_VERSION 1U /* the one version of the packed interface that is published */
+#define RECORD_PACKED_SIZE    4U /* its size, and the part that every later version begins with */
 
 typedef enum RecordKind {
         RECORD_ERROR = 1, /* an error; the only kind that has a sequence number */
@@ -66,7 +70,7 @@ typedef struct Record {
         uint64_t realtime_usec;  /* CLOCK_REALTIME when it was reserved */
         uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment (of the kernel log line for kmsg) */
         uint64_t lost;           /* RECORD_LOST: how many */
-        uint64_t ordinal;        /* RECORD_VFIO: which record of this opening of the device, from 1 */
+        uint64_t ordinal;        /* of RECORD_VFIO, see balance.h: which record, or signal, this was */
         uint32_t state;          /* ring.c's: whether it is reserved or committed */
         uint8_t kind;            /* RecordKind */
         uint8_t source;          /* RecordSource */
@@ -78,7 +82,9 @@ typedef struct Record {
         uint8_t reserved[5];
         uint32_t raw_size; /* how many raw bytes count */
         uint32_t reserved2;
-        uint64_t reserved3[5];
+        uint64_t last_sequence; /* ring.c's: of the newest error up to here, this entry included */
+        uint64_t lost_sum;      /* ring.c's: sum of lost up to here, this entry included */
+        uint64_t reserved3[3];
         uint64_t feature; /* struct vfio_device_feature, where a kernel wants it before the data */
         uint8_t raw[RECORD_RAW_SIZE];
 } Record;
@@ -104,11 +110,20 @@ int record_pending(const Record *record, uint8_t *ret);
 
 /*
  * Whether the raw bytes are an answer that interface gives for an error of function fid, and not
- * the leftovers of an answer "nothing pending". Judges size bytes, which may come from a former run.
+ * the leftovers of an answer "nothing pending". Judges size bytes, which may come from a former run:
+ *   RECORD_CCDF    at least CCDF_ERROR_SIZE bytes, not all of them zero, that name fid
+ *   RECORD_PACKED  at least RECORD_PACKED_SIZE bytes with a version and a PEC
  */
-int record_raw_valid(RecordInterface interface, uint32_t fid, const uint8_t *raw, size_t size);
+bool record_raw_valid(RecordInterface interface, uint32_t fid, const uint8_t *raw, size_t size);
 
-/* "vfio", "witness", "kmsg", "uevent"; "none", "in-progress", …; "none", "ccdf", "packed". NULL if out of range. */
-const char *record_source_to_string(RecordSource source);
-const char *record_recovery_to_string(RecordRecovery recovery);
-const char *record_interface_to_string(RecordInterface interface);
+/*
+ * How many of the size bytes that were asked for say something. All of a RECORD_CCDF; of a
+ * RECORD_PACKED those of its version, which for a version that is not known are those up to the last
+ * that is not zero, in whole words. 0 without an interface.
+ */
+uint32_t record_raw_used(RecordInterface interface, const uint8_t *raw, size_t size);
+
+/* The names that users see. NULL if out of range. */
+const char *record_source_to_string(RecordSource source);          /* "vfio", "witness", "kmsg", "uevent" */
+const char *record_recovery_to_string(RecordRecovery recovery);    /* "none", "in-progress", "recovered", … */
+const char *record_interface_to_string(RecordInterface interface); /* "none", "ccdf", "packed" */

@@ -12,10 +12,15 @@
  * Every entry has a position. Errors have a sequence number besides, without holes: that is what
  * users see. Announcements (losses, recoveries) lie between the errors in the order of events.
  *
- * A slot is reserved, filled and committed. A crash in between leaves a reserved slot; the next run
- * commits it if its raw bytes are a valid answer of its interface, else clears it (ring_open()).
- * Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier in
- * between, so a reserved slot never shows bytes of its former entry.
+ * A slot is reserved, filled and committed, and a crash may come between any two instructions:
+ *   - Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier in
+ *     between, so a reserved slot never shows bytes of its former entry. The next run commits it if
+ *     it is a record that the kernel had handed out already: RECORD_VFIO, with raw bytes that
+ *     record_raw_valid() accepts. Otherwise it clears it, for what else was reserved will be seen again.
+ *   - Committing ends with one store, of the head. Everything that is counted (last sequence, sum of
+ *     the losses) is told by the newest entry and by no other place that could disagree.
+ *   - The counters of a function follow the entry that they count. The next run mends them by the
+ *     newest entry, a salvaged one included, see balance.h. No caller has to.
  */
 
 #include "record.h"
@@ -39,18 +44,37 @@ typedef enum RingReader {
         _RING_READER_ROOM = 16, /* places in the image */
 } RingReader;
 
-/* What is remembered of one function's device for as long as it is open, in the image. */
+/*
+ * What is remembered of one function's device for as long as it is open, in the image. The sums only
+ * grow; what they amount to is the business of balance.h.
+ */
 typedef struct RingFunction {
         uint32_t fid;
-        uint32_t used;             /* whether this place is taken */
-        uint64_t wakeup;           /* read(2) of the eventfd goes straight here */
-        uint64_t signalled;        /* sum of the wakeups since the device was opened */
-        uint64_t signalled_next;   /* see ring_function_fold() */
-        uint64_t balanced;         /* errors that balance.h has settled */
-        uint64_t drained;          /* records since the device was opened */
-        uint64_t burst;            /* records since the queue was last seen empty */
-        uint64_t reserved;
+        uint8_t used; /* whether this place is taken */
+        uint8_t late; /* the signal of a dropped error may still be on its way */
+        uint16_t reserved;
+        uint64_t wakeup;         /* read(2) of the eventfd goes straight here */
+        uint64_t signalled;      /* sum of the wake-ups since the device was opened */
+        uint64_t signalled_next; /* see ring_function_fold() */
+        uint64_t balanced;       /* signals without a record that are settled; below zero: the reverse */
+        uint64_t drained;        /* records since the device was opened */
+        uint64_t settled;        /* drained at the last settlement */
+        uint64_t since;          /* head of the ring when the device was opened */
 } RingFunction;
+
+_Static_assert(sizeof(RingFunction) == 64, "counters never change their size");
+
+/*
+ * Stores to a field of the image, where the order counts: no store is moved across it, nor is it
+ * split. It orders against our own sudden end, not against other processors: the image has one writer,
+ * and the next run reads it when this one is over.
+ */
+#define RING_STORE(field, value)                                                                   \
+        do {                                                                                       \
+                __atomic_signal_fence(__ATOMIC_SEQ_CST);                                           \
+                __atomic_store_n(&(field), (value), __ATOMIC_RELAXED);                             \
+                __atomic_signal_fence(__ATOMIC_SEQ_CST);                                           \
+        } while (0)
 
 typedef enum RingOrigin {
         RING_FRESH,    /* a new stream began */
@@ -62,12 +86,13 @@ typedef enum RingOrigin {
  * slots is the capacity of a fresh ring (clamped to RING_SLOTS_MIN … RING_SLOTS_MAX); a continued
  * one keeps its own. The image is mapped populated and sealed against resizing.
  *
- * Everything in a former image is checked: its size, seals, magic, version, counts, that cursors do not pass the head.
- * A reserved slot is salvaged or cleared.
+ * Everything in a former image is checked before anything is changed: its seals (and what can be sealed
+ * is), its size, magic, version, counts, that no cursor passes the head, and every entry. Then a
+ * reserved slot is salvaged or cleared, and the counters of the functions are mended.
  *
- * Returns 0; -EBADMSG if fd is no ring or a damaged one, -EPROTO if it is of a newer version: in both cases nothing
- * is opened and the caller opens a fresh ring with fd -1; -ENOMEM and other errors of
- * memfd_create(2), ftruncate(2), mmap(2). *ret_origin tells which it became.
+ * Returns 0; -EBADMSG if fd is no ring or a damaged one, -EPROTO if it is of a newer version: in
+ * both cases nothing is opened and the caller opens a fresh ring with fd -1; -ENOMEM and other errors
+ * of memfd_create(2), fallocate(2), mmap(2), getrandom(2). *ret_origin tells which it became.
  */
 int ring_open(int fd, uint32_t slots, Ring **ret, RingOrigin *ret_origin);
 /* Unmaps. The image lives on in whoever else holds its fd. */
@@ -81,7 +106,8 @@ const uint8_t *ring_stream_id(const Ring *ring);
 
 /*
  * The writer's slot. Cannot fail. The same slot until it is committed; its fields are zero but for
- * kind, identity and times. Overwrites the oldest entry of a full ring.
+ * kind, identity and times. Overwrites the oldest entry of a full ring. The address of the identity
+ * must be valid (pci_address_valid()).
  */
 Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity);
 /* Publishes the reserved slot: position, sequence if it is an error, and it can be read. */
@@ -101,7 +127,10 @@ uint64_t ring_lost(const Ring *ring); /* sum of RECORD_LOST of this stream */
  * cursor has passed them. The entry is valid until the next ring_reserve().
  */
 const Record *ring_next(const Ring *ring, uint64_t *cursor, uint64_t *ret_missed);
-/* The cursor from which ring_next() comes to the errors above sequence. */
+/*
+ * The cursor from which ring_next() comes to the errors above sequence, and to the announcements
+ * that followed the error of this sequence. If that one is overwritten, it is before the oldest entry.
+ */
 uint64_t ring_cursor_after(const Ring *ring, uint64_t sequence);
 
 uint64_t ring_cursor(const Ring *ring, RingReader reader);
@@ -119,7 +148,9 @@ RingFunction *ring_function(Ring *ring, uint32_t fid);
 /* Forgets the counters: the device was closed. */
 void ring_forget_function(Ring *ring, uint32_t fid);
 /*
- * Adds wakeup to signalled and clears it, in steps of which each can be the last one of this run:
- * signalled_next is written first, so that the next run knows whether wakeup is already in.
+ * Adds wakeup to signalled and clears it, in steps of which each can be the last one of this run: a
+ * second call, by ring_open() of the next run, does what is left of the first. signalled_next is
+ * written first, then wakeup is cleared, then signalled becomes signalled_next. Nothing may read(2)
+ * into wakeup before the former wake-up is folded.
  */
 void ring_function_fold(RingFunction *function);

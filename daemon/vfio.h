@@ -8,6 +8,7 @@
  * of milliseconds or more, for they reset the function; they belong into the worker.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "record.h"
@@ -34,7 +35,8 @@ typedef struct VfioProblem {
  * kernel's request to let go. Opening resets the function, and takes its recovery from the kernel. Blocks.
  *
  * Returns 0, or with nothing left open
- *   -EBUSY       somebody else holds it, or the kernel is just handling an error of it
+ *   -EBUSY       somebody else holds it
+ *   -EAGAIN      the kernel is just handling an error of it: try again within milliseconds
  *   -EOPNOTSUPP  this kernel has no error records, or no error interrupt, or records of a length that we
  *                cannot keep: *ret_problem says which
  *   -EACCES, -EPERM  no permission for a node, or the sandbox refuses it
@@ -62,6 +64,9 @@ uint32_t vfio_function_handle(const VfioDevice *device);
  * gone). In the last two cases the raw bytes are blank.
  */
 int vfio_read_error(VfioDevice *device, Record *record);
+
+/* Whether the last record came from a revision of the packed interface of which only the beginning is understood. */
+bool vfio_is_unknown_revision(const VfioDevice *device);
 
 /*
  * Resets the function, which recovers it. Returns 0, -EAGAIN while the kernel is still handling the
