@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption('--daemon-wrapper'):
-        deadline.SCALE *= 10
+        deadline.slow_down(10)
 
 
 @pytest.fixture(scope='session')

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import listen
-from deadline import Deadline
+from deadline import Deadline, scaled
 
 POLICY = Path(__file__).parents[2] / 'dbus' / 'org.zpci.Errord1.conf'
 
@@ -130,4 +130,4 @@ class Bus:
         """Runs a client, busctl for example, inside; returns its standard output."""
         return subprocess.run(
             self.namespace.command(*argv), env={**os.environ, **self.environment}, text=True,
-            check=True, timeout=10, **{'stdout': subprocess.PIPE, **options}).stdout
+            check=True, timeout=scaled(10), **{'stdout': subprocess.PIPE, **options}).stdout

@@ -4,16 +4,25 @@ import os
 import select
 import time
 
-# Valgrind and emulated machines are slower; whoever runs the tests in them sets this.
-SCALE = float(os.environ.get('ZPCI_ERRORD_TIMEOUT_SCALE', '1'))
+_scale = float(os.environ.get('ZPCI_ERRORD_TIMEOUT_SCALE', '1'))
+
+
+def slow_down(factor):
+    """For what makes everything slower: Valgrind, an emulated machine."""
+    global _scale
+    _scale *= factor
+
+
+def scaled(seconds):
+    return seconds * _scale
 
 
 class Deadline:
     """A point in time, and the event that has to have come by then."""
 
     def __init__(self, seconds, what):
-        """seconds: before SCALE. what: a string, or a callable that gives one when it is too late."""
-        self.seconds = seconds * SCALE
+        """seconds: before slow_down(). what: a string, or a callable that gives one when it is too late."""
+        self.seconds = scaled(seconds)
         self.what = what
         self._end = time.monotonic() + self.seconds
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from deadline import Deadline, SCALE
+from deadline import Deadline, scaled
 from service import Service
 
 CONFIG = '''
@@ -37,7 +37,7 @@ class Journald(Service):
     def _journalctl(self, *arguments, seconds=10):
         return subprocess.run(
             self.namespace.command('journalctl', '--no-pager', *arguments),
-            stdout=subprocess.PIPE, text=True, check=True, timeout=seconds * SCALE).stdout
+            stdout=subprocess.PIPE, text=True, check=True, timeout=scaled(seconds)).stdout
 
     def entries(self, *matches):
         """The entries, each a dict of fields, that match and were sent before this call."""

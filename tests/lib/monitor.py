@@ -8,7 +8,7 @@ import dbus.lowlevel
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
 
-from deadline import Deadline, SCALE
+from deadline import Deadline, scaled
 
 NAME = 'org.zpci.Errord1'
 MANAGER = '/org/zpci/Errord1'
@@ -69,7 +69,7 @@ class Monitor:
     def call(self, path, interface, method, signature='', *args, seconds=10):
         """Calls a method; dbus.DBusException on an error."""
         return plain(self.connection.call_blocking(
-            self.name, path, interface, method, signature, args, timeout=seconds * SCALE))
+            self.name, path, interface, method, signature, args, timeout=scaled(seconds)))
 
     def get(self, path, interface, prop):
         return self.call(path, PROPERTIES, 'Get', 'ss', interface, prop)

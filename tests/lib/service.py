@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import listen
-from deadline import Deadline, SCALE
+from deadline import Deadline, scaled
 
 MAX_FDS = 253  # SCM_MAX_FD
 
@@ -178,11 +178,11 @@ class Service:
     def wait_exit(self, seconds=10):
         """The exit status; negative for the signal that ended it."""
         try:
-            return self.process.wait(seconds * SCALE)
+            return self.process.wait(scaled(seconds))
         except subprocess.TimeoutExpired:
             self.kill(signal.SIGABRT)
             raise AssertionError(
-                f'waited {seconds * SCALE:g} s for {self.name} to exit\n{self.stderr}') from None
+                f'waited {scaled(seconds):g} s for {self.name} to exit\n{self.stderr}') from None
 
     def stop(self, seconds=10):
         """A clean stop, which empties the store; returns the exit status."""
