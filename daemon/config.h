@@ -7,7 +7,8 @@
  * Files are zpci-errord.conf and the drop-ins (files ending in .conf) of zpci-errord.conf.d, each in /etc,
  * /run and /usr/lib, merged the systemd way (systemd.syntax(7)): of two files with the same name
  * the one in /etc hides that in /run, and that one the one in /usr/lib; drop-ins are read in the order of their names,
- * after the main file; the last value wins.
+ * after the main file; the last value wins. A file that is a link to /dev/null hides those of its
+ * name and says nothing.
  */
 
 #include <stdbool.h>
@@ -16,6 +17,8 @@
 
 #include "state.h"
 
+#define CONFIG_SETTLE_USEC_MAX (UINT64_C(24) * 60 * 60 * 1000000) /* a day */
+
 typedef enum RecoveryPolicy {
         RECOVERY_POLICY_RESET, /* reset a claimed function after a recoverable error */
         RECOVERY_POLICY_NONE,
@@ -23,12 +26,15 @@ typedef enum RecoveryPolicy {
 
 typedef struct Config {
         Policy policy;
-        uint64_t settle_usec;
+        uint64_t settle_usec; /* at most CONFIG_SETTLE_USEC_MAX */
         RecoveryPolicy recovery;
-        uint32_t records; /* capacity of a fresh ring */
+        uint32_t records; /* capacity of a fresh ring, RING_SLOTS_MIN … RING_SLOTS_MAX */
 } Config;
 
-/* One thing that is wrong in a file: said to the administrator, and passed over. */
+/*
+ * One thing that is wrong in a file: said to the administrator, and passed over. line is 0 if it is not
+ * about one. file and text are valid during the call.
+ */
 typedef void (*ConfigComplaint)(const char *file, uint64_t line, const char *text, void *userdata);
 
 /* Policy=observe, SettleSec=5, Recovery=reset, Records=4096. */
@@ -36,7 +42,8 @@ void config_defaults(Config *config);
 
 /*
  * Reads the files below root ("" for the real ones) into *config, which holds defaults. Whatever is wrong
- * is told to complain, and the value that was there stays. Returns 0 or -ENOMEM.
+ * is told to complain, and the value that was there stays. Returns 0 or -ENOMEM. Sets a variable of the
+ * environment that libeconf reads, so no other thread may use the environment meanwhile.
  */
 int config_read(Config *config, const char *root, ConfigComplaint complain, void *userdata);
 

@@ -39,17 +39,20 @@ typedef struct SysfsFunction {
 /* What is wrong with a function's attributes, for the message to the administrator. */
 typedef struct SysfsProblem {
         const char *attribute; /* static, NULL if nothing is wrong */
-        char value[32];        /* the beginning of what was there, printable; empty if it was missing */
+        char value[32];        /* the beginning of what was there, printable; empty if it cannot be read */
 } SysfsProblem;
 
 /*
- * Reads what sysfs says of a device of the PCI subsystem. Returns
- *   1        it is a zPCI function (it has function_id), and *ret is complete
- *   0        it is another PCI function
+ * Reads what sysfs says of a device of the PCI subsystem. libudev remembers what it read once, so
+ * device has to be a fresh one. Returns
+ *   1        it is a zPCI function (it has function_id), and *ret is complete. *ret_problem names the
+ *            udev property if its value is no policy: then has_policy is false
+ *   0        it is another PCI function, or none any more
  *   -EBADMSG an attribute is missing or wrong; *ret_problem says which; of *ret only the address is filled
  *   -EINVAL  its name is no PCI address
  *   -ENODEV  it vanished meanwhile
- * An optional attribute that is missing (uid, vfn and pft exist on all kernels that have VFIO error records) counts as wrong.
+ * uid, vfn, pft and their like exist on all kernels that have VFIO error records: missing is wrong. Missing
+ * may be only the driver, the IOMMU group, the vfio-dev child and the policy.
  */
 int sysfs_read_function(struct udev_device *device, SysfsFunction *ret, SysfsProblem *ret_problem);
 

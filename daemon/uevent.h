@@ -21,21 +21,28 @@ typedef enum UeventError {
         UEVENT_FAILED_RECOVERY,     /* the kernel could not */
 } UeventError;
 
+/* What is told, all of it from the event loop or from within uevent_scan(). Every member is called. */
 typedef struct UeventListener {
         /* This is what sysfs says of a zPCI function now. */
         void (*seen)(const SysfsFunction *function, void *userdata);
-        /* What sysfs says of this PCI function is wrong. */
+        /*
+         * What sysfs says of this PCI function is wrong. If only the policy of its udev property is,
+         * seen() follows; otherwise nothing is known of it but that it is there.
+         */
         void (*bad)(const char *address, const SysfsProblem *problem, void *userdata);
         /* No zPCI function has this address (any more). */
         void (*gone)(const char *address, void *userdata);
-        /* A full scan begins; it tells of every function by seen(), and ends. What it did not tell of is gone. */
+        /*
+         * A full scan begins; it tells of every function by seen() or bad(), and ends. What it did not
+         * tell of is gone. A scan that fails does not end, and says nothing of what is gone.
+         */
         void (*scan_begin)(void *userdata);
         void (*scan_end)(void *userdata);
-        /* A uevent of a function's error. */
+        /* A uevent of a function's error. What sysfs says of the function now follows. */
         void (*error)(const char *address, UeventError error, void *userdata);
         /* The monitor lost events; a full scan follows. */
         void (*overrun)(void *userdata);
-        /* libudev failed with this negative errno. */
+        /* libudev failed with this negative errno. If that was while reading events, a full scan follows. */
         void (*failed)(int error, void *userdata);
         void *userdata;
 } UeventListener;
@@ -48,5 +55,8 @@ int uevent_open(sd_event *event, const UeventListener *listener, Uevent **ret);
 Uevent *uevent_close(Uevent *uevent);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Uevent *, uevent_close);
 
-/* Scans everything. Returns 0 or an error of libudev. */
+/*
+ * Scans everything, and from the first time on tells of what happens. Returns 0, or an error of
+ * libudev or sd-event: then the scan is not complete.
+ */
 int uevent_scan(Uevent *uevent);
