@@ -10,6 +10,7 @@ from pathlib import Path
 from deadline import Deadline, scaled
 from service import Notify
 
+UNIT = 'zpci-errord.service'
 INIT = Path(__file__).with_name('container-init')
 
 # First into the cgroup, then out of sight of all others; gone with whoever started it.
@@ -146,3 +147,8 @@ class Container:
     def write(self, path, text):
         """Makes a file inside."""
         self.run('install', '-D', '-m', '644', '/dev/stdin', path, stdin=None, input=text)
+
+    def drop_in(self, name, settings):
+        """Adds to the [Service] section of the daemon's unit."""
+        self.write(f'/etc/systemd/system/{UNIT}.d/{name}.conf', f'[Service]\n{settings}\n')
+        self.systemctl('daemon-reload')

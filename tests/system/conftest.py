@@ -13,8 +13,6 @@ from container import Container  # noqa: E402
 from monitor import Monitor  # noqa: E402
 from sim import Sim  # noqa: E402
 
-UNIT = 'zpci-errord.service'
-
 
 @pytest.fixture(scope='session')
 def build():
@@ -56,16 +54,10 @@ def machine(build, sim):
     try:
         post_install(container.start())
         environment = '\n'.join(f'Environment={key}={value}' for key, value in sim.env.items())
-        drop_in(container, 'simulator', f'{environment}\nBindPaths={sim.dir} {build}')
+        container.drop_in('simulator', f'{environment}\nBindPaths={sim.dir} {build}')
         yield container
     finally:
         container.close()
-
-
-def drop_in(container, name, settings):
-    """Adds to the [Service] section of the daemon's unit."""
-    container.write(f'/etc/systemd/system/{UNIT}.d/{name}.conf', f'[Service]\n{settings}\n')
-    container.systemctl('daemon-reload')
 
 
 @pytest.fixture
