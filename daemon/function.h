@@ -25,7 +25,10 @@ typedef enum FunctionChange {
         FUNCTION_CHANGED_RECOVERY  = 1 << 1,
         FUNCTION_CHANGED_SYSFS     = 1 << 2, /* driver or function handle */
         FUNCTION_CHANGED_INTERFACE = 1 << 3, /* the error interface was learned */
-        FUNCTION_CHANGED_HELD      = 1 << 4, /* its device was opened, or is closed */
+        /* Told also of functions that have left the registry. Each busy is followed by one idle, after what comes next
+         * has begun: who counts them comes to zero when nothing is going on any more. */
+        FUNCTION_BECAME_BUSY = 1 << 4,
+        FUNCTION_BECAME_IDLE = 1 << 5,
 } FunctionChange;
 
 typedef struct FunctionListener {
@@ -51,6 +54,15 @@ typedef enum FunctionActivity {
         FUNCTION_CLOSING,
 } FunctionActivity;
 
+/* What the worker does for a function. Part of it, for letting go must not fail for want of memory. */
+typedef struct FunctionJob {
+        WorkerJob job;
+        VfioNodes nodes;
+        VfioDevice *device;
+        VfioProblem problem;
+        int result;
+} FunctionJob;
+
 struct Function {
         const FunctionContext *context;
         unsigned n_ref;
@@ -70,10 +82,14 @@ struct Function {
         /* The device while it is ours. */
         VfioDevice *device;
         FunctionActivity activity; /* what the worker is doing with it: one thing at a time */
+        FunctionJob job;
+        RingFunction *counters;       /* in the ring … */
+        RingFunction counters_spare;  /* … or here, if the ring has no place left */
         sd_event_source *error_source;
         sd_event_source *more_source; /* comes back for the rest of a burst */
         sd_event_source *request_source;
-        bool opened_now; /* no settlement of the balance yet since it was opened */
+        bool opened_now;       /* no settlement of the balance yet since it was opened */
+        bool revision_said;    /* the administrator was told of an unknown revision of the interface */
 
         /* Claiming: when to try (again). */
         sd_event_source *claim_timer;
@@ -102,9 +118,6 @@ void function_correct(Function *function, const SysfsFunction *sysfs);
 void function_gone(Function *function);
 /* The daemon ends: lets go of it, recovered if it is in error. */
 void function_stop(Function *function);
-/* The configuration changed. */
-void function_reconfigure(Function *function);
-
 /* Decides the state anew, and acquires or lets go of the device accordingly. After each corrected fact. */
 void function_update(Function *function);
 

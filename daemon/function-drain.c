@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "balance.h"
+#include "function-parts.h"
+#include "pec.h"
+
+/* Somebody waits for the device in the kernel. */
+#define PRIORITY_REQUEST (SD_EVENT_PRIORITY_IMPORTANT - 10)
+/* The kernel's queue is four deep: draining goes before publishing … */
+#define PRIORITY_DRAIN SD_EVENT_PRIORITY_IMPORTANT
+/* … but for the rest of a long burst, and in a storm. */
+#define DRAIN_BURST         32U
+#define STORM_INTERVAL_USEC (100 * USEC_PER_MSEC)
+#define STORM_BURST         8U
+
+/* An unbind is answered within a second, also if a reset is under way. */
+#define REQUEST_BUDGET_USEC (500 * USEC_PER_MSEC)
+
+static void function_note_error(Function *f, const Record *record) {
+        Pec pec = pec_describe(record_pec(record));
+
+        function_count_error(f, record);
+        if (pec.severity == PEC_PERMANENT)
+                f->facts.permanent = true;
+        else
+                f->errors++;
+
+        if (vfio_is_unknown_revision(f->device) && !f->revision_said) {
+                f->revision_said = true;
+                (void) function_log(f,
+                                    LOG_NOTICE,
+                                    0,
+                                    NULL,
+                                    "the kernel's error interface has an unknown revision; publishing the "
+                                    "raw bytes and what their beginning says");
+        }
+}
+
+static int function_drain_one(Function *f) {
+        Ring *ring = f->context->ring;
+        RecordIdentity identity;
+        Record *record;
+        int r;
+
+        function_identity(f, &identity);
+        record = ring_reserve(ring, RECORD_ERROR, &identity);
+        r = vfio_read_error(f->device, record);
+        if (r <= 0) {
+                ring_cancel(ring, record);
+                return r;
+        }
+
+        record->ordinal = f->counters->drained + 1;
+        ring_commit(ring, record);
+        balance_drained(f->counters);
+        function_note_error(f, record);
+        return 1;
+}
+
+/* Clears the wakeup before looking at the queue, or an error that arrives while we look is forgotten. */
+static bool function_read_signals(Function *f) {
+        uint64_t *wakeup = &f->counters->wakeup;
+
+        if (read(vfio_error_fd(f->device), wakeup, sizeof(*wakeup)) != sizeof(*wakeup))
+                return false;
+
+        balance_signalled(f->counters);
+        return true;
+}
+
+static void function_settle_balance(Function *f) {
+        RecordIdentity identity;
+        Record *record;
+        uint64_t lost;
+
+        lost = balance_settle(f->counters, f->opened_now);
+        f->opened_now = false;
+        if (lost == 0)
+                return;
+
+        f->lost += lost;
+        function_identity(f, &identity);
+        record = ring_reserve(f->context->ring, RECORD_LOST, &identity);
+        record->lost = lost;
+        ring_commit(f->context->ring, record);
+}
+
+int function_drain(Function *f) {
+        bool seen_empty = false;
+        int r;
+
+        assert(f);
+        assert(f->device);
+
+        for (unsigned n = 0; n < DRAIN_BURST; n++) {
+                if (!function_read_signals(f) && seen_empty) {
+                        function_settle_balance(f);
+                        return 0;
+                }
+
+                while ((r = function_drain_one(f)) > 0)
+                        if (++n >= DRAIN_BURST)
+                                return 1;
+                if (r < 0)
+                        return r;
+                seen_empty = true;
+        }
+
+        return 1;
+}
+
+/* After a drain in the event loop: what follows from it. */
+static void function_drained(Function *f, int result) {
+        if (result < 0) {
+                function_fail(f, result);
+                return;
+        }
+
+        /* There may be more: come back once the others had their turn. */
+        if (result > 0)
+                (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
+
+        if (f->context->config->recovery == RECOVERY_POLICY_RESET && !f->facts.attached &&
+            f->activity == FUNCTION_IDLE && function_owes_recovery(f) && state_decide(&f->facts).hold)
+                function_recover(f, RECOVERY_BUDGET_USEC);
+
+        function_update(f);
+}
+
+static int on_errors_signalled(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Function *f = userdata;
+
+        assert(f);
+
+        function_drained(f, function_drain(f));
+        return 0;
+}
+
+static int on_more(sd_event_source *source, void *userdata) {
+        Function *f = userdata;
+
+        assert(f);
+
+        function_drained(f, function_drain(f));
+        return 0;
+}
+
+static int on_requested(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Function *f = userdata;
+        eventfd_t count;
+
+        assert(f);
+
+        (void) eventfd_read(fd, &count);
+        f->facts.requested = true;
+        function_hurry(f, REQUEST_BUDGET_USEC);
+        function_update(f);
+        return 0;
+}
+
+static int function_watch_errors(Function *f) {
+        int r;
+
+        r = sd_event_add_io(f->context->event,
+                            &f->error_source,
+                            vfio_error_fd(f->device),
+                            EPOLLIN,
+                            on_errors_signalled,
+                            f);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(f->error_source, PRIORITY_DRAIN);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(f->error_source, "function-errors");
+        return sd_event_source_set_ratelimit(f->error_source, STORM_INTERVAL_USEC, STORM_BURST);
+}
+
+int function_watch(Function *f) {
+        int r;
+
+        assert(f);
+        assert(f->device);
+
+        r = sd_event_add_io(f->context->event,
+                            &f->request_source,
+                            vfio_request_fd(f->device),
+                            EPOLLIN,
+                            on_requested,
+                            f);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(f->request_source, PRIORITY_REQUEST);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(f->request_source, "function-request");
+
+        r = function_watch_errors(f);
+        if (r < 0)
+                return r;
+
+        /* Runs at once: an error may have come before the eventfd was installed. */
+        r = sd_event_add_defer(f->context->event, &f->more_source, on_more, f);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(f->more_source, "function-more");
+        return 0;
+}
+
+void function_unwatch(Function *f) {
+        assert(f);
+
+        f->request_source = sd_event_source_disable_unref(f->request_source);
+        f->error_source = sd_event_source_disable_unref(f->error_source);
+        f->more_source = sd_event_source_disable_unref(f->more_source);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "function-parts.h"
+
+/* The eventfd fires while the kernel still holds the lock of the device, and for up to some 60 ms. */
+#define RESET_DELAY_MIN_USEC (1 * USEC_PER_MSEC)
+#define RESET_DELAY_MAX_USEC (100 * USEC_PER_MSEC)
+
+static void work_reset(WorkerJob *job) {
+        FunctionJob *j = &function_of_job(job)->job;
+
+        j->result = vfio_reset(j->device);
+}
+
+static void done_reset(WorkerJob *job);
+
+static void function_reset(Function *f) {
+        f->errors_resetting = f->errors;
+        f->job.device = f->device;
+        function_submit(f, FUNCTION_RESETTING, WORKER_URGENT, work_reset, done_reset);
+}
+
+static int on_reset_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Function *f = userdata;
+
+        assert(f);
+
+        f->reset_timer = sd_event_source_disable_unref(f->reset_timer);
+        function_reset(f);
+        return 0;
+}
+
+/* Returns whether there will be another try. */
+static bool function_reset_again(Function *f) {
+        if (now_usec(CLOCK_MONOTONIC) + f->reset_delay_usec > f->reset_deadline_usec)
+                return false;
+
+        if (sd_event_add_time_relative(f->context->event,
+                                       &f->reset_timer,
+                                       CLOCK_MONOTONIC,
+                                       f->reset_delay_usec,
+                                       RESET_DELAY_MIN_USEC,
+                                       on_reset_timer,
+                                       f) < 0)
+                return false;
+
+        f->reset_delay_usec *= 2;
+        if (f->reset_delay_usec > RESET_DELAY_MAX_USEC)
+                f->reset_delay_usec = RESET_DELAY_MAX_USEC;
+        return true;
+}
+
+static void function_recovery_ended(Function *f, int error) {
+        /* An error that came during the reset is owed another one, whatever became of this. */
+        f->errors_recovered = f->errors_resetting;
+
+        if (error == 0) {
+                function_set_recovery(f, RECOVERY_RECOVERED);
+                return;
+        }
+
+        (void) function_log(f, LOG_ERR, error, NULL, "VFIO_DEVICE_RESET does not recover it");
+        function_set_recovery(f, RECOVERY_FAILED);
+
+        /* Closing and opening the device resets it too: let go, and try again after a while. */
+        if (state_decide(&f->facts).hold)
+                function_fail(f, error == -EAGAIN ? -ETIMEDOUT : error);
+}
+
+static void done_reset(WorkerJob *job) {
+        Function *f = function_of_job(job);
+        int r = f->job.result;
+
+        f->job.device = NULL;
+        if (r == -EAGAIN && function_reset_again(f))
+                return;
+
+        function_recovery_ended(f, r);
+
+        /* An error that came meanwhile wants another reset. */
+        if (f->more_source)
+                (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
+        function_finish(f);
+}
+
+bool function_owes_recovery(const Function *f) {
+        assert(f);
+
+        return f->errors > f->errors_recovered && !f->facts.permanent && !f->facts.attached;
+}
+
+void function_recover(Function *f, uint64_t budget_usec) {
+        assert(f);
+        assert(f->device);
+        assert(f->activity == FUNCTION_IDLE);
+
+        f->reset_delay_usec = RESET_DELAY_MIN_USEC;
+        f->reset_deadline_usec = now_usec(CLOCK_MONOTONIC) + budget_usec;
+        function_set_recovery(f, RECOVERY_IN_PROGRESS);
+        function_reset(f);
+}
+
+void function_hurry(Function *f, uint64_t budget_usec) {
+        uint64_t deadline = now_usec(CLOCK_MONOTONIC) + budget_usec;
+
+        assert(f);
+
+        if (f->reset_deadline_usec > deadline)
+                f->reset_deadline_usec = deadline;
+}

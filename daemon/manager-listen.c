@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <string.h>
+
+#include "manager-private.h"
+#include "names.h"
+
+static void on_function_changed(Function *f, FunctionChange what, void *userdata) {
+        Manager *m = userdata;
+
+        if (what & FUNCTION_BECAME_BUSY)
+                m->n_busy++;
+        if (what & FUNCTION_BECAME_IDLE) {
+                assert(m->n_busy > 0);
+                m->n_busy--;
+                manager_check_stopped(m);
+        }
+
+        /* Those that left the registry have no object. */
+        if (registry_by_fid(m->registry, f->sysfs.fid) != f)
+                return;
+
+        bus_function_changed(m->bus, f, what);
+        if (what & FUNCTION_CHANGED_STATE)
+                manager_say_status(m);
+}
+
+static void on_function_added(Function *f, void *userdata) {
+        Manager *m = userdata;
+
+        (void) function_log(f,
+                            LOG_INFO,
+                            0,
+                            ERRORD_MESSAGE_APPEARED_ID,
+                            "appeared, bound to %s; policy is %s",
+                            f->sysfs.driver,
+                            policy_to_string(f->facts.policy));
+        bus_function_added(m->bus, f);
+        if (m->started)
+                manager_say_status(m);
+}
+
+static void on_function_removing(Function *f, const char *driver, void *userdata) {
+        Manager *m = userdata;
+
+        observer_hasten(m->observer, f);
+        bus_function_removing(m->bus, f);
+
+        if (!driver)
+                (void) function_log(f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone");
+        else if (driver[0] == '\0')
+                (void) function_log(
+                        f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone: unbound from %s", f->sysfs.driver);
+        else
+                (void) function_log(f,
+                                    LOG_INFO,
+                                    0,
+                                    ERRORD_MESSAGE_GONE_ID,
+                                    "gone: its driver changed from %s to %s",
+                                    f->sysfs.driver,
+                                    driver);
+}
+
+static void on_seen(const SysfsFunction *sysfs, void *userdata) {
+        Manager *m = userdata;
+        int r;
+
+        r = registry_correct(m->registry, sysfs);
+        if (r < 0)
+                (void) log_error(m->log, r, "%s cannot be watched", sysfs->address);
+}
+
+static void on_bad(const char *address, const SysfsProblem *problem, void *userdata) {
+        Manager *m = userdata;
+
+        (void) log_warning(m->log,
+                         0,
+                         "%s: its attribute or property %s is %s%s%s; ignoring %s",
+                         address,
+                         problem->attribute,
+                         problem->value[0] != '\0' ? "wrong (\"" : "missing or empty",
+                         problem->value,
+                         problem->value[0] != '\0' ? "\")" : "",
+                         strcmp(problem->attribute, ERRORD_UDEV_POLICY) == 0 ? "it" : "the function");
+}
+
+static void on_gone(const char *address, void *userdata) {
+        Manager *m = userdata;
+
+        registry_remove(m->registry, address);
+        manager_say_status(m);
+}
+
+static void on_scan_begin(void *userdata) {
+        Manager *m = userdata;
+
+        registry_scan_begin(m->registry);
+}
+
+static void on_scan_end(void *userdata) {
+        Manager *m = userdata;
+
+        registry_scan_end(m->registry);
+}
+
+static void on_uevent_error(const char *address, UeventError error, void *userdata) {
+        Manager *m = userdata;
+
+        observer_uevent(m->observer, address, error);
+}
+
+static void on_overrun(void *userdata) {
+        Manager *m = userdata;
+
+        (void) log_warning(m->log,
+                           0,
+                           "udev sent more events than could be taken in; looking at all functions anew");
+}
+
+static void on_uevent_failed(int error, void *userdata) {
+        Manager *m = userdata;
+
+        (void) log_error(m->log,
+                         error,
+                         "udev does not tell of PCI functions any more; those that are known stay watched. "
+                         "Restart the daemon once udev works again");
+}
+
+static void on_bus_ready(bool connected, void *userdata) {
+        Manager *m = userdata;
+
+        manager_start(m);
+}
+
+static void on_name_taken(void *userdata) {
+        Manager *m = userdata;
+
+        m->result = log_error(m->log,
+                              -EEXIST,
+                              "Another daemon owns " ERRORD_BUS_NAME " on the system bus; only one can run");
+        (void) sd_event_exit(m->event, 0);
+}
+
+void manager_listen(Manager *m) {
+        m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
+        m->registry_listener = (RegistryListener){
+                .added    = on_function_added,
+                .removing = on_function_removing,
+                .userdata = m,
+        };
+        m->uevent_listener = (UeventListener){
+                .seen       = on_seen,
+                .bad        = on_bad,
+                .gone       = on_gone,
+                .scan_begin = on_scan_begin,
+                .scan_end   = on_scan_end,
+                .error      = on_uevent_error,
+                .overrun    = on_overrun,
+                .failed     = on_uevent_failed,
+                .userdata   = m,
+        };
+        m->bus_listener = (BusListener){
+                .ready      = on_bus_ready,
+                .name_taken = on_name_taken,
+                .userdata   = m,
+        };
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the parts of the manager share: manager.c makes and ends them, manager-listen.c passes on what they tell. */
+
+#include <stdbool.h>
+
+#include "bus.h"
+#include "fdstore.h"
+#include "journal-pump.h"
+#include "journal.h"
+#include "manager.h"
+#include "observer.h"
+#include "registry.h"
+#include "uevent.h"
+
+struct Manager {
+        const ManagerOptions *options;
+        Log *log;
+        Config config;
+        sd_event *event;
+        Ring *ring;
+        Journal *journal;
+        JournalPump *journal_pump;
+        Worker *worker;
+        FunctionContext context;
+        RegistryListener registry_listener;
+        Registry *registry;
+        Observer *observer;
+        UeventListener uevent_listener;
+        Uevent *uevent;
+        BusListener bus_listener;
+        Bus *bus;
+        unsigned n_busy; /* functions on which the worker is at work */
+        bool started;
+        bool stopping;
+        int result;
+};
+
+/* Fills in the listeners. */
+void manager_listen(Manager *manager);
+/* Reads the configuration anew. What it says wins only over the built-in defaults and loses against the command line. */
+int manager_configure(Manager *manager);
+/* The bus is ready or absent: devices may be touched. */
+void manager_start(Manager *manager);
+/* Lets go of everything, then ends the event loop. */
+void manager_stop(Manager *manager);
+/* Ends the event loop if it is to end and nothing is held any more. */
+void manager_check_stopped(Manager *manager);
+/* Tells the service manager what there is. */
+void manager_say_status(Manager *manager);

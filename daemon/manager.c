@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include "manager-private.h"
+#include "names.h"
+
+/* Opening, resetting and closing wait for the platform, not for a CPU. */
+#define WORKER_THREADS 8U
+
+/* An adapter that hangs must not keep the daemon from ending; the unit's TimeoutStopSec= is longer. */
+#define STOP_USEC (10 * USEC_PER_SEC)
+
+static void on_complaint(const char *file, uint64_t line, const char *text, void *userdata) {
+        Manager *m = userdata;
+
+        if (line > 0)
+                (void) log_warning(m->log, 0, "%s:%llu: %s", file, (unsigned long long) line, text);
+        else
+                (void) log_warning(m->log, 0, "%s: %s", file, text);
+}
+
+int manager_configure(Manager *m) {
+        Config config;
+        int r;
+
+        config_defaults(&config);
+        r = config_read(&config, "", on_complaint, m);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot read the configuration");
+
+        if (m->options->policy)
+                (void) config_set(&config, "Policy", m->options->policy);
+
+        m->config = config;
+        return 0;
+}
+
+static void manager_reload(Manager *m) {
+        int r;
+
+        if (manager_configure(m) < 0 || !m->uevent)
+                return;
+
+        log_info(m->log, "Configuration read, looking at all functions");
+        r = uevent_scan(m->uevent);
+        if (r < 0)
+                (void) log_error(m->log, r, "Cannot look for PCI functions");
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Manager *m = userdata;
+
+        assert(m);
+
+        if (info->ssi_signo == SIGHUP)
+                manager_reload(m);
+        else
+                manager_stop(m);
+        return 0;
+}
+
+static int manager_catch_signals(Manager *m) {
+        static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+        sigset_t set;
+        int r;
+
+        (void) sigemptyset(&set);
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++)
+                (void) sigaddset(&set, signals[i]);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++) {
+                r = sd_event_add_signal(m->event, NULL, signals[i], on_signal, m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Takes back the ring of the former run, or makes one, and gives it to the service manager. */
+static int manager_open_ring(Manager *m) {
+        _cleanup_(fdstore_freep) FdStore *store = NULL;
+        RingOrigin origin;
+        int fd, r;
+
+        r = fdstore_open(&store);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot take over what the service manager kept");
+
+        fd = fdstore_take(store, FDSTORE_RING);
+        r = ring_open(fd, m->config.records, &m->ring, &origin);
+        if (r < 0 && fd >= 0) {
+                (void) log_warning(m->log,
+                                   r,
+                                   "The records that the former run left cannot be read (%s); a new stream begins",
+                                   r == -EPROTO ? "a newer version wrote them" : "they are damaged");
+                r = ring_open(-EBADF, m->config.records, &m->ring, &origin);
+        }
+        if (r < 0)
+                return log_error(m->log, r, "Cannot make the ring of records");
+
+        if (origin == RING_CONTINUED)
+                log_info(m->log, "Going on with the records of the former run");
+        else {
+                r = fdstore_put(FDSTORE_RING, ring_fd(m->ring));
+                if (r < 0)
+                        (void) log_warning(
+                                m->log, r, "The service manager does not keep the records for the next run");
+        }
+        return 0;
+}
+
+static int manager_make_parts(Manager *m) {
+        int r;
+
+        m->context = (FunctionContext){
+                .event  = m->event,
+                .ring   = m->ring,
+                .log    = m->log,
+                .config = &m->config,
+        };
+        manager_listen(m);
+
+        r = worker_new(m->event, WORKER_THREADS, &m->worker);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot start threads");
+        m->context.worker = m->worker;
+
+        r = registry_new(&m->context, &m->registry_listener, &m->registry);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot make the registry of functions");
+
+        r = observer_new(&m->context, m->registry, &m->observer);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot make the observer");
+
+        r = bus_new(m->event, m->ring, m->log, &m->bus_listener, &m->bus);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot make the connection to the system bus");
+        bus_set_registry(m->bus, m->registry);
+        return 0;
+}
+
+int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        assert(options);
+        assert(log);
+        assert(ret);
+
+        m = malloc(sizeof(*m));
+        if (!m)
+                return log_error(log, -ENOMEM, "Cannot start");
+        *m = (Manager){ .options = options, .log = log };
+
+        r = sd_event_new(&m->event);
+        if (r < 0)
+                return log_error(log, r, "Cannot make an event loop");
+        r = manager_catch_signals(m);
+        if (r < 0)
+                return log_error(log, r, "Cannot catch signals");
+
+        r = journal_new(m->event, JOURNAL_SOCKET, &m->journal);
+        if (r < 0)
+                return log_error(log, r, "Cannot make the connection to the journal");
+        log_set_sink(log, journal_send_or_queue, m->journal);
+
+        r = manager_configure(m);
+        if (r < 0)
+                return r;
+        r = manager_open_ring(m);
+        if (r < 0)
+                return r;
+        r = journal_pump_new(m->event, m->ring, m->journal, &m->journal_pump);
+        if (r < 0)
+                return log_error(log, r, "Cannot write records to the journal");
+        r = manager_make_parts(m);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+
+        m->uevent = uevent_close(m->uevent);
+        if (m->bus)
+                bus_set_registry(m->bus, NULL);
+        m->bus = bus_free(m->bus);
+        m->observer = observer_free(m->observer);
+        /* The threads first: they may still work on functions. */
+        m->worker = worker_free(m->worker);
+        m->registry = registry_free(m->registry);
+        m->journal_pump = journal_pump_free(m->journal_pump);
+        log_set_sink(m->log, NULL, NULL);
+        m->journal = journal_free(m->journal);
+        m->ring = ring_free(m->ring);
+        m->event = sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}
+
+void manager_say_status(Manager *m) {
+        size_t n = registry_size(m->registry), held = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (registry_get(m->registry, i)->facts.held)
+                        held++;
+
+        (void) sd_notifyf(0, "STATUS=Watching %zu PCI functions, holding %zu of them", n, held);
+}
+
+/* What an administrator should hear at once, rather than miss records and wonder. */
+static void manager_say_start(Manager *m) {
+        size_t n = registry_size(m->registry), observed = 0;
+        struct stat st;
+
+        for (size_t i = 0; i < n; i++)
+                if (registry_get(m->registry, i)->facts.policy == POLICY_OBSERVE)
+                        observed++;
+
+        if (observed > 0)
+                log_notice(m->log,
+                           "%zu VFIO-bound functions are only observed: their errors are published with "
+                           "code and FID, as the kernel log shows them. To hold functions that nobody else opens, "
+                           "and have full records of them, set Policy=claim in zpci-errord.conf or the udev property " ERRORD_UDEV_POLICY,
+                           observed);
+        else if (n == 0 && stat("/sys/bus/pci/slots", &st) < 0)
+                log_notice(m->log,
+                           "No zPCI functions here, and no PCI slots: this is no IBM Z or LinuxONE, or it has no "
+                           "PCI. Waiting for functions all the same");
+        else if (n == 0)
+                log_info(m->log, "No zPCI function is bound to VFIO yet; waiting for one");
+
+        if (stat("/dev/vfio", &st) < 0)
+                log_notice(m->log,
+                           "There is no /dev/vfio: no VFIO module is loaded yet (modprobe vfio-pci)");
+}
+
+void manager_start(Manager *m) {
+        int r;
+
+        r = uevent_open(m->event, &m->uevent_listener, &m->uevent);
+        if (r >= 0)
+                r = uevent_scan(m->uevent);
+        if (r < 0) {
+                m->result = log_error(m->log, r, "Cannot look for PCI functions with udev");
+                (void) sd_event_exit(m->event, 0);
+                return;
+        }
+
+        /* Lines of the kernel log are held against the functions that there are. */
+        observer_watch_kernel_log(m->observer);
+
+        m->started = true;
+        manager_say_start(m);
+        manager_say_status(m);
+        (void) sd_notify(0, "READY=1");
+}
+
+void manager_check_stopped(Manager *m) {
+        if (!m->stopping || m->n_busy > 0)
+                return;
+
+        (void) sd_event_exit(m->event, 0);
+}
+
+static int on_stop_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+
+        assert(m);
+
+        (void) log_warning(m->log, 0, "%u devices are not closed yet, ending all the same", m->n_busy);
+        return sd_event_exit(m->event, 0);
+}
+
+void manager_stop(Manager *m) {
+        if (m->stopping)
+                return;
+
+        m->stopping = true;
+        (void) sd_notify(0, "STOPPING=1");
+        (void) sd_event_add_time_relative(
+                m->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timer, m);
+
+        for (size_t i = 0; i < registry_size(m->registry); i++)
+                function_stop(registry_get(m->registry, i));
+        manager_check_stopped(m);
+}
+
+int manager_run(Manager *m) {
+        uint64_t journal_rest, bus_rest;
+        int r;
+
+        assert(m);
+
+        r = sd_event_set_watchdog(m->event, true);
+        if (r < 0)
+                (void) log_warning(m->log, r, "Cannot feed the watchdog");
+
+        r = sd_event_loop(m->event);
+        if (r < 0)
+                return log_error(m->log, r, "The event loop failed");
+
+        journal_rest = journal_pump_finish(m->journal_pump);
+        bus_rest = bus_finish(m->bus);
+        if (journal_rest > 0 || bus_rest > 0)
+                (void) log_warning(m->log,
+                                   0,
+                                   "%llu records did not get to the journal, %llu not to the bus",
+                                   (unsigned long long) journal_rest,
+                                   (unsigned long long) bus_rest);
+        (void) journal_flush(m->journal);
+        return m->result;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include <systemd/sd-id128.h>
+
+#include "kmsg.h"
+#include "observer.h"
+#include "pairing.h"
+#include "pec.h"
+
+struct Observer {
+        const FunctionContext *context;
+        Registry *registry;
+        Pairing *pairing;
+        Kmsg *kmsg;
+        KmsgListener kmsg_listener;
+        sd_id128_t boot_id;
+        uint64_t kmsg_sequence; /* how far the kernel log was read */
+
+        uint64_t cursor; /* in the ring: records that were taken into account */
+        sd_event_source *post_source;
+        sd_event_source *timer;
+};
+
+static void observer_publish(Observer *o, const PairingAccount *account) {
+        Function *f = registry_by_fid(o->registry, account->fid);
+        Ring *ring = o->context->ring;
+        RecordIdentity identity;
+        Record *record;
+
+        /* Only accounts of registered functions are taken in, and they are hastened when these leave. */
+        if (!f)
+                return;
+
+        function_identity(f, &identity);
+        record = ring_reserve(ring, RECORD_ERROR, &identity);
+        record->source = (uint8_t) account->source;
+        record->pec = account->pec;
+        record->monotonic_usec = account->time_usec;
+        ring_commit(ring, record);
+        function_count_error(f, record);
+
+        /* The kernel would have said so if it had recovered it, and our own reset is told by itself. */
+        if (!f->device && pec_describe(account->pec).severity != PEC_INFORMATIONAL)
+                function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
+}
+
+/* Takes in the records that were drained since. */
+static void observer_read_ring(Observer *o) {
+        const Record *record;
+        uint64_t missed;
+
+        while ((record = ring_next(o->context->ring, &o->cursor, &missed)))
+                if (record->kind == RECORD_ERROR && record->source == RECORD_VFIO)
+                        pairing_vfio(o->pairing,
+                                     record->identity.fid,
+                                     record_pec(record),
+                                     record->monotonic_usec);
+}
+
+/* A device that is being opened may have the record of a waiting account in its queue. */
+static void observer_defer_opening(Observer *o, uint64_t now) {
+        for (size_t i = 0; i < registry_size(o->registry); i++) {
+                const Function *f = registry_get(o->registry, i);
+
+                if (f->activity == FUNCTION_OPENING)
+                        pairing_defer(o->pairing, f->sysfs.fid, now);
+        }
+}
+
+static void observer_publish_due(Observer *o, uint64_t now) {
+        PairingAccount account;
+
+        while (pairing_due(o->pairing, now, &account))
+                observer_publish(o, &account);
+
+        /* A line counts as read once nothing that it said can be lost with this process. */
+        if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
+                ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Observer *o = userdata;
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+        assert(o);
+
+        observer_read_ring(o);
+        observer_defer_opening(o, now);
+        observer_publish_due(o, now);
+        return 0;
+}
+
+static int on_post(sd_event_source *source, void *userdata) {
+        Observer *o = userdata;
+        uint64_t next;
+
+        assert(o);
+
+        observer_read_ring(o);
+
+        next = pairing_next_usec(o->pairing);
+        if (next == UINT64_MAX) {
+                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
+                (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
+                return 0;
+        }
+
+        (void) sd_event_source_set_time(o->timer, next);
+        (void) sd_event_source_set_enabled(o->timer, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+int observer_new(const FunctionContext *context, Registry *registry, Observer **ret) {
+        _cleanup_(observer_freep) Observer *o = NULL;
+        int r;
+
+        assert(context);
+        assert(registry);
+        assert(ret);
+
+        o = malloc(sizeof(*o));
+        if (!o)
+                return -ENOMEM;
+        *o = (Observer){
+                .context       = context,
+                .registry      = registry,
+                .cursor        = ring_head(context->ring),
+                .kmsg_sequence = UINT64_MAX,
+        };
+
+        r = pairing_new(&o->pairing);
+        if (r < 0)
+                return r;
+        r = sd_id128_get_boot(&o->boot_id);
+        if (r < 0)
+                return r;
+
+        r = sd_event_add_time(context->event, &o->timer, CLOCK_MONOTONIC, 0, 1, on_timer, o);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        r = sd_event_add_post(context->event, &o->post_source, on_post, o);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(o->timer, "observer-due");
+        (void) sd_event_source_set_description(o->post_source, "observer-post");
+
+        *ret = TAKE_PTR(o);
+        return 0;
+}
+
+Observer *observer_free(Observer *o) {
+        if (!o)
+                return NULL;
+
+        o->kmsg = kmsg_close(o->kmsg);
+        (void) sd_event_source_disable_unref(o->post_source);
+        (void) sd_event_source_disable_unref(o->timer);
+        o->pairing = pairing_free(o->pairing);
+        free(o);
+        return NULL;
+}
+
+static void on_kmsg_error(const KmsgError *error, void *userdata) {
+        Observer *o = userdata;
+
+        /* Functions of host drivers, and those that are ignored, are not ours to tell of. */
+        if (registry_by_fid(o->registry, error->fid))
+                pairing_kmsg(o->pairing,
+                             error->fid,
+                             error->pec,
+                             error->monotonic_usec,
+                             now_usec(CLOCK_MONOTONIC));
+}
+
+static void on_kmsg_overrun(uint64_t count, void *userdata) {
+        Observer *o = userdata;
+
+        (void) log_warning(o->context->log,
+                           0,
+                           "The kernel log was overwritten before it was read, %" PRIu64
+                           " lines are lost; errors of functions that are not held may be among them",
+                           count);
+}
+
+static void on_kmsg_progress(uint64_t sequence, void *userdata) {
+        Observer *o = userdata;
+
+        o->kmsg_sequence = sequence;
+}
+
+static void on_kmsg_failed(int error, void *userdata) {
+        Observer *o = userdata;
+
+        (void) log_warning(o->context->log,
+                           error,
+                           "Cannot read the kernel log any more; errors of functions that are not held are "
+                           "published without a code, from uevents");
+        o->kmsg = kmsg_close(o->kmsg);
+}
+
+void observer_watch_kernel_log(Observer *o) {
+        int r;
+
+        assert(o);
+
+        o->kmsg_listener = (KmsgListener){
+                .error    = on_kmsg_error,
+                .overrun  = on_kmsg_overrun,
+                .progress = on_kmsg_progress,
+                .failed   = on_kmsg_failed,
+                .userdata = o,
+        };
+
+        r = kmsg_open(o->context->event,
+                      ring_kmsg_sequence(o->context->ring, o->boot_id.bytes),
+                      &o->kmsg_listener,
+                      &o->kmsg);
+        if (r < 0)
+                (void) log_warning(
+                        o->context->log,
+                        r,
+                        "Cannot read the kernel log (/dev/kmsg; needs CAP_SYSLOG); errors of functions "
+                        "that are not held are published without a code, from uevents");
+}
+
+static void observer_publish_waiting(Observer *o, uint32_t fid) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+        observer_read_ring(o);
+        pairing_hasten(o->pairing, fid, now);
+        observer_publish_due(o, now);
+}
+
+void observer_uevent(Observer *o, const char *address, UeventError error) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        Function *f;
+
+        assert(o);
+
+        f = registry_by_address(o->registry, address);
+        if (!f)
+                return;
+
+        if (error == UEVENT_BEGIN_RECOVERY) {
+                pairing_uevent(o->pairing, f->sysfs.fid, now, now);
+                return;
+        }
+
+        /* The kernel recovers only what nobody holds, so no VFIO record will come; and the error goes
+         * before its recovery. */
+        observer_publish_waiting(o, f->sysfs.fid);
+        if (!f->device)
+                function_set_recovery(f,
+                                      error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED
+                                                                         : RECOVERY_FAILED);
+}
+
+void observer_hasten(Observer *o, const Function *function) {
+        assert(o);
+        assert(function);
+
+        observer_publish_waiting(o, function->sysfs.fid);
+}

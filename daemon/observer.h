@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Publishes the errors of functions that nobody drains for us: what the kernel log and the uevents say, unless it turns
+ * out to be what a VFIO device says too.
+ *
+ * It is a reader of the ring (for the records of VFIO devices) and writes to it (what found no such record).
+ */
+
+#include "function.h"
+#include "registry.h"
+#include "uevent.h"
+
+typedef struct Observer Observer;
+
+/* context and registry must outlive it. Returns 0, -ENOMEM, or an error of sd-event. */
+int observer_new(const FunctionContext *context, Registry *registry, Observer **ret);
+Observer *observer_free(Observer *observer);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Observer *, observer_free);
+
+/*
+ * Begins to read the kernel log, from where the former run of this boot ended. After the first scan: lines about functions that are
+ * not in the registry are passed over. Failure is said in the log, and uevents still tell that errors happen.
+ */
+void observer_watch_kernel_log(Observer *observer);
+
+/* A uevent told of an error of the function at this address. */
+void observer_uevent(Observer *observer, const char *address, UeventError error);
+
+/* The function is about to leave the registry: what waits is published now. */
+void observer_hasten(Observer *observer, const Function *function);

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "registry.h"
+
+typedef struct Entry {
+        Function *function;
+        bool seen; /* in the scan that is going on */
+} Entry;
+
+struct Registry {
+        const FunctionContext *context;
+        const RegistryListener *listener;
+
+        /* In the order of FIDs. A host has 512 functions at most, and addresses are looked up by
+         * people, so one array serves both. */
+        Entry *entries;
+        size_t n_entries;
+        size_t n_allocated;
+};
+
+int registry_new(const FunctionContext *context, const RegistryListener *listener, Registry **ret) {
+        Registry *registry;
+
+        assert(context);
+        assert(listener);
+        assert(ret);
+
+        registry = malloc(sizeof(*registry));
+        if (!registry)
+                return -ENOMEM;
+
+        *registry = (Registry){ .context = context, .listener = listener };
+        *ret = registry;
+        return 0;
+}
+
+Registry *registry_free(Registry *registry) {
+        if (!registry)
+                return NULL;
+
+        for (size_t i = 0; i < registry->n_entries; i++)
+                (void) function_unref(registry->entries[i].function);
+        free(registry->entries);
+        free(registry);
+        return NULL;
+}
+
+/* Where a FID is, or would be inserted. */
+static size_t registry_position(const Registry *registry, uint32_t fid) {
+        size_t low = 0, high = registry->n_entries;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (registry->entries[middle].function->sysfs.fid < fid)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+
+        return low;
+}
+
+static Entry *registry_find_fid(const Registry *registry, uint32_t fid) {
+        size_t i = registry_position(registry, fid);
+
+        if (i >= registry->n_entries || registry->entries[i].function->sysfs.fid != fid)
+                return NULL;
+        return &registry->entries[i];
+}
+
+static Entry *registry_find_address(const Registry *registry, const char *address) {
+        for (size_t i = 0; i < registry->n_entries; i++)
+                if (strcmp(registry->entries[i].function->sysfs.address, address) == 0)
+                        return &registry->entries[i];
+        return NULL;
+}
+
+static void registry_drop(Registry *registry, Entry *entry, const char *driver) {
+        _cleanup_(function_unrefp) Function *function = entry->function;
+        size_t index = (size_t) (entry - registry->entries);
+
+        registry->listener->removing(function, driver, registry->listener->userdata);
+
+        registry->n_entries--;
+        memmove(entry, entry + 1, (registry->n_entries - index) * sizeof(*entry));
+        function_gone(function);
+}
+
+static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
+        size_t index = registry_position(registry, sysfs->fid);
+        Function *function;
+        int r;
+
+        if (registry->n_entries == registry->n_allocated) {
+                size_t n = registry->n_allocated == 0 ? 16 : registry->n_allocated * 2;
+                Entry *entries = reallocarray(registry->entries, n, sizeof(*entries));
+
+                if (!entries)
+                        return -ENOMEM;
+                registry->entries = entries;
+                registry->n_allocated = n;
+        }
+
+        r = function_new(registry->context, sysfs, &function);
+        if (r < 0)
+                return r;
+
+        memmove(registry->entries + index + 1,
+                registry->entries + index,
+                (registry->n_entries - index) * sizeof(Entry));
+        registry->entries[index] = (Entry){ .function = function, .seen = true };
+        registry->n_entries++;
+
+        registry->listener->added(function, registry->listener->userdata);
+        function_update(function);
+        return 0;
+}
+
+static bool registry_wants(const Registry *registry, const SysfsFunction *sysfs) {
+        return sysfs->vfio_bound &&
+               config_policy(registry->context->config, sysfs->has_policy, sysfs->policy) !=
+                       POLICY_IGNORE;
+}
+
+int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
+        Entry *entry;
+
+        assert(registry);
+        assert(sysfs);
+
+        /* Another FID at this address, or this FID at another: the old object goes first. */
+        entry = registry_find_address(registry, sysfs->address);
+        if (entry && entry->function->sysfs.fid != sysfs->fid)
+                registry_drop(registry, entry, NULL);
+        entry = registry_find_fid(registry, sysfs->fid);
+        if (entry && strcmp(entry->function->sysfs.address, sysfs->address) != 0) {
+                registry_drop(registry, entry, NULL);
+                entry = NULL;
+        }
+
+        if (!registry_wants(registry, sysfs)) {
+                if (entry)
+                        registry_drop(registry, entry, sysfs->driver);
+                return 0;
+        }
+
+        if (!entry)
+                return registry_add(registry, sysfs);
+
+        entry->seen = true;
+        function_correct(entry->function, sysfs);
+        return 0;
+}
+
+void registry_remove(Registry *registry, const char *address) {
+        Entry *entry;
+
+        assert(registry);
+        assert(address);
+
+        entry = registry_find_address(registry, address);
+        if (entry)
+                registry_drop(registry, entry, NULL);
+}
+
+void registry_scan_begin(Registry *registry) {
+        assert(registry);
+
+        for (size_t i = 0; i < registry->n_entries; i++)
+                registry->entries[i].seen = false;
+}
+
+void registry_scan_end(Registry *registry) {
+        assert(registry);
+
+        for (size_t i = registry->n_entries; i > 0; i--)
+                if (!registry->entries[i - 1].seen)
+                        registry_drop(registry, &registry->entries[i - 1], NULL);
+}
+
+Function *registry_by_fid(const Registry *registry, uint32_t fid) {
+        Entry *entry;
+
+        assert(registry);
+
+        entry = registry_find_fid(registry, fid);
+        return entry ? entry->function : NULL;
+}
+
+Function *registry_by_address(const Registry *registry, const char *address) {
+        Entry *entry;
+
+        assert(registry);
+        assert(address);
+
+        entry = registry_find_address(registry, address);
+        return entry ? entry->function : NULL;
+}
+
+size_t registry_size(const Registry *registry) {
+        assert(registry);
+
+        return registry->n_entries;
+}
+
+Function *registry_get(const Registry *registry, size_t index) {
+        assert(registry);
+        assert(index < registry->n_entries);
+
+        return registry->entries[index].function;
+}
