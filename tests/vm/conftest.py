@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures: one guest for all tests, with its functions bound to vfio-pci."""
+
+import re
+import time
+
+import pytest
+
+import guest as vm
+
+BIND = '''
+echo vfio-pci >/sys/bus/pci/devices/{0}/driver_override
+[[ ! -e /sys/bus/pci/devices/{0}/driver ]] || echo {0} >/sys/bus/pci/devices/{0}/driver/unbind
+echo {0} >/sys/bus/pci/drivers_probe
+[[ $(readlink /sys/bus/pci/devices/{0}/driver) == */vfio-pci ]]
+'''
+
+
+@pytest.fixture(scope='session')
+def guest(tmp_path_factory):
+    """The guest, booted, with no function bound to vfio-pci yet."""
+    begin = time.monotonic()
+    try:
+        image, layer = vm.build('build-image'), vm.build('cross-build')
+        built = time.monotonic()
+        guest = vm.Guest(image, layer, tmp_path_factory.mktemp('guest') / 'console')
+    except vm.GuestError as error:
+        pytest.exit(f'no guest, so no test can run: {error}', 1)
+    print(f'\nvm: image and cross-build {built - begin:.1f} s, boot {guest.boot_seconds:.1f} s, Linux {guest.release}')
+    with guest:
+        yield guest
+
+
+@pytest.fixture(scope='session')
+def bind(guest):
+    """bind(number) binds a function to vfio-pci."""
+    guest.run('modprobe -a vfio-pci vfio_iommu_type1')
+    return lambda number: guest.run(BIND.format(vm.address(number)))
+
+
+@pytest.fixture(scope='session')
+def functions(bind):
+    """The numbers of the functions that are there from the start, bound to vfio-pci."""
+    numbers = range(1, vm.FUNCTIONS + 1)
+    for number in numbers:
+        bind(number)
+    return numbers
+
+
+@pytest.fixture(scope='session')
+def fault(guest):
+    """fault('inject', number, '--pec=2', ...) runs the fault helper; returns what it printed, by kind of line."""
+    def run(verb, number, *options):
+        text = ' '.join(['/usr/lib/zpci-vm/fault', verb, f'--address={vm.address(number)}', *map(str, options)])
+        printed = {}
+        for line in guest.run(text).stdout.splitlines():
+            kind, _, rest = line.partition(' ')
+            printed.setdefault(kind, []).append(rest)
+        return printed
+    return run
+
+
+@pytest.fixture(scope='session')
+def handle(guest):
+    """handle(number) is the function handle that the kernel knows the function by at this moment."""
+    return lambda number: int(guest.run(f'cat /sys/bus/pci/devices/{vm.address(number)}/function_handle').stdout, 16)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    guest = item.funcargs.get('guest')
+    if report.failed and guest:
+        try:
+            journal = guest.run('journalctl -b -n 80 --no-pager -o short-monotonic').stdout
+        except vm.GuestError as error:
+            journal = re.sub('\n.*', '', str(error), flags=re.S)
+        report.sections.append(('journal of the guest', journal))

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The s390x guest of the vm suite: QEMU, commands run inside over a virtio port, PCI functions plugged in and out."""
+
+import base64
+import json
+import pathlib
+import queue
+import re
+import socket
+import subprocess
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+FUNCTIONS = 3  # present from boot on; address DDDD:00:00.0 and FID 0x10.. follow from the number
+BOOT_SECONDS = 120  # on a machine that has other work; alone it takes a fifth of that
+
+
+class GuestError(Exception):
+    """Something did not happen in the guest in time, or QEMU is gone. Says what, and what the console said last."""
+
+
+def build(script):
+    """Runs build-image or cross-build; returns the path that it prints."""
+    done = subprocess.run([HERE / script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise GuestError(f'{script} failed:\n{done.stderr[-2000:]}')
+    return pathlib.Path(done.stdout.strip())
+
+
+def address(number):
+    """The PCI address of function `number`, counted from 1: the domain is the UID."""
+    return f'{number:04x}:00:00.0'
+
+
+def fid(number):
+    return 0x0F + number
+
+
+def escape(text):
+    """One line that printf %b turns back into `text`."""
+    return ''.join(c if c.isprintable() and c != '\\' and ord(c) < 128 else
+                   ''.join(f'\\x{b:02x}' for b in c.encode()) for c in text)
+
+
+def decode(field):
+    return '' if field == '-' else base64.b64decode(field).decode(errors='replace')
+
+
+class Command:
+    """A command in the guest. Its lines and its end arrive as the guest sends them."""
+
+    def __init__(self, guest, ident, text):
+        self.guest, self.ident, self.text = guest, ident, text
+        self.messages = queue.Queue()
+        self.lines = []
+        self.pid = None
+        self.result = None
+
+    def _next(self, deadline, what):
+        try:
+            kind, *rest = self.messages.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise self.guest.error(f'waited for {what} of `{self.text}`; it printed {self.lines}') from None
+        if kind == 'started':
+            self.pid = int(rest[0])
+        elif kind == 'line':
+            self.lines.append(decode(rest[0]))
+        elif kind == 'end':
+            self.result = subprocess.CompletedProcess(self.text, int(rest[0]), decode(rest[1]), decode(rest[2]))
+        elif kind == 'lost':
+            raise self.guest.error(f'QEMU ended while `{self.text}` ran')
+        return kind
+
+    def wait_started(self, timeout=20):
+        deadline = time.monotonic() + timeout
+        while self.pid is None:
+            self._next(deadline, 'the start')
+        return self
+
+    def wait_line(self, pattern, timeout=20, after=0):
+        """The match of the first line, from number `after` on, that the regular expression is found in."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for line in self.lines[after:]:
+                if match := re.search(pattern, line):
+                    return match
+            after = len(self.lines)
+            if self.result:
+                raise self.guest.error(f'`{self.text}` ended without a line like {pattern!r}: {self.lines} '
+                                       f'{self.result.stderr}')
+            self._next(deadline, f'a line like {pattern!r}')
+
+    def wait(self, timeout=20):
+        deadline = time.monotonic() + timeout
+        while not self.result:
+            self._next(deadline, 'the end')
+        return self.result
+
+    def stop(self, signal='TERM', timeout=20):
+        """Ends the command with all its children."""
+        if not self.result:
+            self.wait_started()
+            self.guest.run(f'kill -{signal} -- -{self.pid}', check=False)
+            self.wait(timeout)
+        return self.result
+
+
+class Guest:
+    """A running guest. Use as a context manager, or call `close`."""
+
+    def __init__(self, image, layer, log, cpus=2):
+        self.log = pathlib.Path(log)
+        self.release = (image / 'kernel-release').read_text().strip()
+        self._commands = {}
+        self._count = 0
+        self._ready = queue.Queue()
+        self._agent, agent_end = socket.socketpair()
+        self._qmp, qmp_end = socket.socketpair()
+        started = time.monotonic()
+        self._qemu = subprocess.Popen(self._arguments(image, layer, agent_end.fileno(), qmp_end.fileno(), cpus),
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                      stderr=self.log.with_suffix('.qemu').open('w'),
+                                      pass_fds=[agent_end.fileno(), qmp_end.fileno()])
+        agent_end.close()
+        qmp_end.close()
+        try:
+            self._connect_qmp()
+            threading.Thread(target=self._read_agent, daemon=True).start()
+            try:
+                self.guest_uptime = self._ready.get(timeout=BOOT_SECONDS)
+            except queue.Empty:
+                raise self.error(f'waited {BOOT_SECONDS} s for the agent in the guest') from None
+            if self.guest_uptime is None:
+                raise self.error('QEMU ended before the guest was up')
+        except BaseException:
+            self.close()
+            raise
+        self.boot_seconds = time.monotonic() - started
+
+    def _arguments(self, image, layer, agent_fd, qmp_fd, cpus):
+        arguments = [
+            # Whatever ends this process ends the guest.
+            'setpriv', '--pdeathsig', 'KILL', 'qemu-system-s390x',
+            '-M', 's390-ccw-virtio', '-cpu', 'max', '-accel', 'tcg,thread=multi,tb-size=512',
+            '-smp', str(cpus), '-m', '1G', '-display', 'none', '-nodefaults', '-no-reboot',
+            '-kernel', str(image / 'vmlinuz'), '-initrd', str(image / 'initrd.img'),
+            '-append', 'console=ttysclp0 rdinit=/init quiet loglevel=4 systemd.show_status=no',
+            '-chardev', f'file,id=console,path={self.log}', '-device', 'sclpconsole,chardev=console',
+            '-chardev', f'socket,id=qmp,fd={qmp_fd}', '-mon', 'chardev=qmp,mode=control',
+            '-device', 'virtio-serial-ccw,id=serial',
+            '-chardev', f'socket,id=agent,fd={agent_fd}',
+            '-device', 'virtserialport,bus=serial.0,nr=1,chardev=agent,name=agent']
+        for serial, file in (('base', image / 'root.ext4'), ('layer', layer)):
+            arguments += ['-drive', f'if=none,id={serial},file={file},format=raw,read-only=on',
+                          '-device', f'virtio-blk-ccw,drive={serial},serial={serial}']
+        for n in range(1, FUNCTIONS + 1):
+            arguments += ['-device', f'zpci,id=zpci{n},uid={n},fid={fid(n)},target=function{n}',
+                          '-device', f'virtio-rng-pci,id=function{n},iommu_platform=on,disable-legacy=on']
+        return arguments
+
+    # The agent's port. A thread of its own reads it, so that any number of commands run at the same time.
+
+    def _read_agent(self):
+        for line in self._agent.makefile('r', encoding='ascii', errors='replace'):
+            kind, ident, *rest = line.split()
+            if kind == 'ready':
+                self._ready.put(float(ident))
+            elif ident in self._commands:
+                self._commands[ident].messages.put([kind, *rest])
+        self._ready.put(None)
+        for command in list(self._commands.values()):
+            command.messages.put(['lost'])
+
+    def _send(self, verb, text):
+        self._count += 1
+        command = Command(self, str(self._count), text)
+        self._commands[command.ident] = command
+        try:
+            self._agent.sendall(f'{verb} {command.ident} {escape(text)}\n'.encode('ascii'))
+        except OSError:
+            raise self.error(f'QEMU is gone; `{text}` was not run') from None
+        return command
+
+    def run(self, text, timeout=30, check=True):
+        """Runs bash code in the guest. Returns a CompletedProcess; with `check`, a failure is an error."""
+        command = self._send('run', text)
+        try:
+            result = command.wait(timeout)
+        except GuestError:
+            if command.pid and self._qemu.poll() is None:
+                self._send('run', f'kill -KILL -- -{command.pid}')
+            raise
+        if check and result.returncode != 0:
+            raise self.error(f'`{text}` ended with {result.returncode}: {result.stdout}{result.stderr}')
+        return result
+
+    def start_background(self, text):
+        """Runs bash code in the guest, and returns the Command at once; its lines can be waited for."""
+        return self._send('start', text).wait_started()
+
+    # QMP
+
+    def _connect_qmp(self):
+        self._qmp_lines = self._qmp.makefile('r', encoding='utf-8')
+        self._events = []
+        self._qmp.settimeout(30)
+        self._qmp_message()
+        self.qmp('qmp_capabilities')
+
+    def _qmp_message(self):
+        try:
+            line = self._qmp_lines.readline()
+        except TimeoutError:
+            raise self.error('waited 30 s for a message of QEMU') from None
+        if not line:
+            raise self.error('QEMU ended')
+        return json.loads(line)
+
+    def qmp(self, execute, **arguments):
+        self._qmp.sendall(json.dumps({'execute': execute, 'arguments': arguments}).encode())
+        while True:
+            message = self._qmp_message()
+            if 'return' in message:
+                return message['return']
+            if 'error' in message:
+                raise self.error(f"QEMU: {execute}: {message['error']['desc']}")
+            self._events.append(message)
+
+    def plug(self, number):
+        """Plugs in another virtio function, with the address and FID that follow from `number`."""
+        self.qmp('device_add', driver='zpci', id=f'zpci{number}', uid=number, fid=fid(number),
+                 target=f'function{number}')
+        self.qmp('device_add', driver='virtio-rng-pci', id=f'function{number}', iommu_platform=True,
+                 **{'disable-legacy': 'on'})
+
+    def unplug(self, number):
+        """Asks the guest to give the function up, and waits until QEMU has it back."""
+        gone = f'function{number}'
+        self._events.clear()
+        self.qmp('device_del', id=gone)
+        while True:
+            for event in self._events:
+                if event['event'] == 'DEVICE_DELETED' and event['data'].get('device') == gone:
+                    return
+            self._events = [self._qmp_message()]
+
+    # The end
+
+    def error(self, what):
+        return GuestError(f"{what}\nQEMU: {self._tail(self.log.with_suffix('.qemu'))}\n"
+                          f'console: {self._tail(self.log)}')
+
+    @staticmethod
+    def _tail(path):
+        return '\n'.join(path.read_text(errors='replace').splitlines()[-30:]) if path.exists() else ''
+
+    def close(self):
+        if self._qemu.poll() is None:
+            self._qemu.kill()
+        self._qemu.wait()
+        self._agent.close()
+        self._qmp.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
