@@ -5,16 +5,30 @@
  * Several sources tell of the same error: the VFIO device, the kernel log, a uevent. The richest
  * account becomes the record, the others are dropped.
  *
- * An account is dropped because it was paired with a richer one of the same FID, PEC and time, never
- * because the function happens to be held: that would lose or double errors around opening and
- * closing a device. Each account pairs once, so two equal errors in quick succession stay two.
+ * An account is dropped because it was paired with a richer one of the same FID, PEC and time,
+ * never because the function happens to be held: that would lose or double errors around opening
+ * and closing a device. Each account pairs once, so two equal errors in quick succession stay two.
  *
- * An account from the kernel log or a uevent waits for a richer one. When its time is up, it is the
- * record. What was paired or published is remembered for a while, for accounts that come later:
+ * An account from the kernel log or a uevent waits for a richer one. When its time is up, it is
+ * the record. What was paired or published is remembered for a while, for accounts that come
+ * later:
  *
- *   vfio    (FID, PEC)  makes a kernel log line and, unless permanent, a uevent superfluous
- *   kmsg    (FID, PEC)  makes a uevent superfluous, unless permanent
+ *   vfio    (FID, PEC)  makes a kernel log line and a uevent superfluous
+ *   kmsg    (FID, PEC)  makes a uevent superfluous
  *   uevent  (FID)       knows no PEC
+ *
+ * (Permanent errors and measurement-block events send no uevent.)
+ *
+ * About time: a line is written before its record can be drained, and the record may lie in the
+ * kernel's queue for long, as while the daemon is stopped or restarted. So a line may be any time
+ * older than the record that it belongs to, but not younger.
+ *
+ * What this cannot tell: a richer account that comes more than PAIRING_WAIT_USEC after the poorer
+ * one is a second record of its error (pairing_defer() is for where that is to be expected). And
+ * where a source loses an account (the kernel log is overrun, udev is), the next account of that
+ * source and function pairs in its place: a line up to PAIRING_SLACK_USEC after a record, a uevent
+ * up to PAIRING_MEMORY_USEC after a record or line. Of an error that only this account told there
+ * is no record then.
  *
  * Pure: time comes in as CLOCK_MONOTONIC microseconds, nothing is read or written.
  */
@@ -26,9 +40,10 @@
 #include "util.h"
 
 #define PAIRING_WAIT_USEC   (500 * USEC_PER_MSEC) /* a poorer account waits so long for a richer */
-#define PAIRING_SLACK_USEC  (2 * USEC_PER_SEC)    /* two accounts of one error are not further apart */
+#define PAIRING_SLACK_USEC  (2 * USEC_PER_SEC)    /* the kernel log's clock may differ from ours */
 #define PAIRING_MEMORY_USEC (30 * USEC_PER_SEC)   /* udevd may be that late in a storm */
-#define PAIRING_ACCOUNTS    2048U                 /* when full, the oldest one's time is up */
+#define PAIRING_WAITING     1024U /* when more wait than this, the oldest one's time is up */
+#define PAIRING_ACCOUNTS    2048U /* waiting and remembered; those remembered longest go first */
 
 typedef struct Pairing Pairing;
 
@@ -46,21 +61,29 @@ Pairing *pairing_free(Pairing *pairing);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Pairing *, pairing_free);
 
 /*
- * Each of these takes in one account. time_usec is when the error was seen (for a kernel log line, its own time
- * stamp), now_usec is now: an old line that is read late has waited already only from now on.
+ * Each of these takes in one account. time_usec is when the error was seen (for a kernel log line,
+ * its own time stamp), now_usec is now: an old line that is read late has waited already only from
+ * now on. A record of the VFIO device is published anyway, so pairing_vfio() never makes anything
+ * due.
+ *
+ * At most PAIRING_ACCOUNTS - PAIRING_WAITING accounts may be given between two times that what is
+ * due was taken out. Of more, the oldest are lost.
  */
 void pairing_vfio(Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec);
-void pairing_kmsg(Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec);
+void pairing_kmsg(
+        Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec);
 void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t now_usec);
 
 /*
- * Keeps the accounts of fid waiting: its device is just being opened or closed, and a record of the
- * error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec.
+ * Keeps the accounts of fid waiting: its device is just being opened or closed, and a record of
+ * the error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec.
  */
 void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
 /*
  * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.
+ * To be called when all that has come was taken in: a timer for it has a lower priority than the
+ * sources.
  */
 bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
 /* When pairing_due() will have something next, UINT64_MAX if nothing waits. */

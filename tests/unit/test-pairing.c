@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pairing.h"
+
+#define SEC  USEC_PER_SEC
+#define MSEC USEC_PER_MSEC
+
+#define FID   UINT32_C(0x10)
+#define START (1000 * SEC)
+
+static Pairing *new_pairing(void) {
+        Pairing *pairing = NULL;
+
+        assert_int_equal(pairing_new(&pairing), 0);
+        assert_non_null(pairing);
+        return pairing;
+}
+
+static void check_nothing(Pairing *pairing) {
+        PairingAccount account;
+
+        /* at a time at which nothing that is remembered is forgotten yet */
+        assert_true(pairing_next_usec(pairing) == UINT64_MAX);
+        assert_false(pairing_due(pairing, START, &account));
+}
+
+static void check_due(Pairing *pairing,
+                      uint64_t now,
+                      RecordSource source,
+                      uint32_t fid,
+                      uint16_t pec,
+                      uint64_t time) {
+        PairingAccount account;
+
+        assert_true(pairing_next_usec(pairing) <= now);
+        assert_true(pairing_due(pairing, now, &account));
+        assert_int_equal(account.source, source);
+        assert_int_equal(account.fid, fid);
+        assert_int_equal(account.pec, pec);
+        assert_true(account.time_usec == time);
+}
+
+/* One account of one error, all at the same time. */
+static void tell(Pairing *pairing, char source, uint16_t pec) {
+        if (source == 'v')
+                pairing_vfio(pairing, FID, pec, START);
+        else if (source == 'k')
+                pairing_kmsg(pairing, FID, pec, START, START);
+        else
+                pairing_uevent(pairing, FID, START, START);
+}
+
+/* In whatever order the accounts come, the richest is the record. */
+static void test_orders(void **state) {
+        static const struct {
+                const char *order;
+                RecordSource record;
+        } cases[] = {
+                { "vku", RECORD_VFIO }, { "vuk", RECORD_VFIO }, { "kvu", RECORD_VFIO },
+                { "kuv", RECORD_VFIO }, { "uvk", RECORD_VFIO }, { "ukv", RECORD_VFIO },
+                { "vk", RECORD_VFIO },  { "kv", RECORD_VFIO },  { "vu", RECORD_VFIO },
+                { "uv", RECORD_VFIO },  { "v", RECORD_VFIO },   { "ku", RECORD_KMSG },
+                { "uk", RECORD_KMSG },  { "k", RECORD_KMSG },   { "u", RECORD_UEVENT },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+                uint64_t due = START + PAIRING_WAIT_USEC;
+                PairingAccount account;
+
+                for (const char *source = cases[i].order; *source; source++)
+                        tell(pairing, *source, 0x2);
+
+                if (cases[i].record != RECORD_VFIO) {
+                        assert_true(pairing_next_usec(pairing) == due);
+                        assert_false(pairing_due(pairing, due - 1, &account));
+                        check_due(pairing,
+                                  due,
+                                  cases[i].record,
+                                  FID,
+                                  cases[i].record == RECORD_KMSG ? 0x2 : 0,
+                                  START);
+                }
+                check_nothing(pairing);
+
+                /* A uevent more is the one that was missing, or another error's. */
+                tell(pairing, 'u', 0);
+                if (strchr(cases[i].order, 'u'))
+                        check_due(pairing, due, RECORD_UEVENT, FID, 0, START);
+                check_nothing(pairing);
+        }
+}
+
+/* Permanent errors and measurement-block events send no uevent: one that comes is another error's. */
+static void test_no_uevent(void **state) {
+        static const uint16_t pecs[] = { 0x3b, 0x40, 0x2a, 0x2b, 0x2c };
+
+        for (size_t i = 0; i < ELEMENTSOF(pecs); i++) {
+                static const char *const orders[] = { "kvu", "vku", "vuk", "ukv", "uvk", "kuv" };
+
+                for (size_t j = 0; j < ELEMENTSOF(orders); j++) {
+                        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+                        for (const char *source = orders[j]; *source; source++)
+                                tell(pairing, *source, pecs[i]);
+                        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_UEVENT, FID, 0, START);
+                        check_nothing(pairing);
+                }
+        }
+
+        for (size_t i = 0; i < ELEMENTSOF(pecs); i++) {
+                _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+                uint64_t due = START + PAIRING_WAIT_USEC;
+
+                tell(pairing, 'k', pecs[i]);
+                tell(pairing, 'u', pecs[i]);
+                check_due(pairing, due, RECORD_KMSG, FID, pecs[i], START);
+                check_due(pairing, due, RECORD_UEVENT, FID, 0, START);
+                check_nothing(pairing);
+        }
+}
+
+static void test_two_equal_errors(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t due = START + PAIRING_WAIT_USEC;
+
+        /* two errors, of which the kernel's full queue gave out one */
+        tell(pairing, 'k', 0x2);
+        tell(pairing, 'u', 0x2);
+        tell(pairing, 'k', 0x2);
+        tell(pairing, 'u', 0x2);
+        tell(pairing, 'v', 0x2);
+        check_due(pairing, due, RECORD_KMSG, FID, 0x2, START);
+        check_nothing(pairing);
+
+        /* the same, the record first */
+        tell(pairing, 'v', 0x2);
+        tell(pairing, 'k', 0x2);
+        tell(pairing, 'k', 0x2);
+        tell(pairing, 'u', 0x2);
+        tell(pairing, 'u', 0x2);
+        check_due(pairing, due, RECORD_KMSG, FID, 0x2, START);
+        check_nothing(pairing);
+
+        /* everything was used up: another uevent is another error */
+        tell(pairing, 'u', 0);
+        check_due(pairing, due, RECORD_UEVENT, FID, 0, START);
+        check_nothing(pairing);
+}
+
+static void test_strangers(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t due = START + PAIRING_WAIT_USEC;
+
+        pairing_vfio(pairing, FID, 0x2, START);
+        pairing_kmsg(pairing, FID, 0x4, START + 1, START);
+        pairing_kmsg(pairing, FID + 1, 0x2, START + 2, START);
+        pairing_vfio(pairing, FID, 0x5, START);
+        check_due(pairing, due, RECORD_KMSG, FID, 0x4, START + 1);
+        check_due(pairing, due, RECORD_KMSG, FID + 1, 0x2, START + 2);
+        check_nothing(pairing);
+
+        pairing_uevent(pairing, FID + 2, START, START);
+        pairing_vfio(pairing, FID + 3, 0x2, START);
+        check_due(pairing, due, RECORD_UEVENT, FID + 2, 0, START);
+        check_nothing(pairing);
+}
+
+/* The record lay in the kernel's queue while the daemon was stopped; its line is as old as the error. */
+static void test_old_line(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+        pairing_vfio(pairing, FID, 0x2, START);
+        pairing_kmsg(pairing, FID, 0x2, START - 600 * SEC, START);
+        check_nothing(pairing);
+
+        pairing_kmsg(pairing, FID, 0x2, START - 600 * SEC, START);
+        pairing_vfio(pairing, FID, 0x2, START);
+        check_nothing(pairing);
+
+        /* Not held: it has waited from now on, and keeps its own time. */
+        pairing_kmsg(pairing, FID, 0x4, START - 600 * SEC, START);
+        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, FID, 0x4, START - 600 * SEC);
+        check_nothing(pairing);
+}
+
+/* A line that is younger than the record tells of another error. */
+static void test_young_line(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t line = START + PAIRING_SLACK_USEC;
+
+        pairing_vfio(pairing, FID, 0x2, START);
+        pairing_kmsg(pairing, FID, 0x2, line + 1, line + 1);
+        check_due(pairing, line + 1 + PAIRING_WAIT_USEC, RECORD_KMSG, FID, 0x2, line + 1);
+        pairing_kmsg(pairing, FID, 0x2, line, line + 1);
+        check_nothing(pairing);
+
+        /* and one that is too old for the first record may belong to the second */
+        pairing_vfio(pairing, FID, 0x2, START);
+        pairing_vfio(pairing, FID, 0x2, START + 10 * SEC);
+        pairing_kmsg(pairing, FID, 0x2, START + 10 * SEC, START + 10 * SEC);
+        check_nothing(pairing);
+}
+
+static void test_memory(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t published = START + PAIRING_WAIT_USEC, late;
+
+        /* of a record */
+        pairing_vfio(pairing, FID, 0x2, START);
+        late = START + PAIRING_MEMORY_USEC;
+        pairing_uevent(pairing, FID, late, late);
+        check_nothing(pairing);
+        pairing_vfio(pairing, FID, 0x2, START);
+        pairing_uevent(pairing, FID, late + 1, late + 1);
+        check_due(pairing, late + 1 + PAIRING_WAIT_USEC, RECORD_UEVENT, FID, 0, late + 1);
+        check_nothing(pairing);
+
+        /* of a published line */
+        late = published + PAIRING_MEMORY_USEC;
+        pairing_kmsg(pairing, FID, 0x2, START, START);
+        check_due(pairing, published, RECORD_KMSG, FID, 0x2, START);
+        pairing_uevent(pairing, FID, late, late);
+        check_nothing(pairing);
+        pairing_kmsg(pairing, FID, 0x2, START, START);
+        check_due(pairing, published, RECORD_KMSG, FID, 0x2, START);
+        pairing_uevent(pairing, FID, late + 1, late + 1);
+        check_due(pairing, late + 1 + PAIRING_WAIT_USEC, RECORD_UEVENT, FID, 0, late + 1);
+        check_nothing(pairing);
+}
+
+static void test_defer(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t deferred = START + 400 * MSEC;
+        PairingAccount account;
+
+        pairing_kmsg(pairing, FID, 0x2, START, START);
+        pairing_kmsg(pairing, FID + 1, 0x2, START, START);
+        pairing_defer(pairing, FID, deferred);
+
+        /* the other function's does not wait longer */
+        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, FID + 1, 0x2, START);
+        assert_true(pairing_next_usec(pairing) == deferred + PAIRING_WAIT_USEC);
+        assert_false(pairing_due(pairing, deferred + PAIRING_WAIT_USEC - 1, &account));
+        pairing_vfio(pairing, FID, 0x2, deferred + 300 * MSEC);
+        check_nothing(pairing);
+
+        /* What is remembered does not start to wait. */
+        pairing_defer(pairing, FID, deferred);
+        check_nothing(pairing);
+}
+
+/* A storm: nothing is lost, nothing is doubled, and the oldest are published early. */
+static void test_many_waiting(void **state) {
+        enum {
+                N = 5000,
+                BATCH = PAIRING_ACCOUNTS - PAIRING_WAITING,
+        };
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned published = 0;
+
+        for (unsigned i = 0; i < N; i++) {
+                pairing_kmsg(pairing, i, 0x2, START, START);
+                if (i + 1 < PAIRING_WAITING + 1)
+                        assert_true(pairing_next_usec(pairing) == START + PAIRING_WAIT_USEC);
+                else
+                        assert_true(pairing_next_usec(pairing) == 0 || i % BATCH == 0);
+                if ((i + 1) % BATCH != 0)
+                        continue;
+                while (pairing_due(pairing, START, &account))
+                        assert_int_equal(account.fid, published++);
+                assert_int_equal(published, i + 1 - PAIRING_WAITING);
+        }
+        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
+                assert_int_equal(account.fid, published++);
+        assert_int_equal(published, N);
+        check_nothing(pairing);
+}
+
+/* A caller that takes nothing out loses the oldest, and nothing worse. */
+static void test_nobody_takes(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned fid = 10;
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_uevent(pairing, i, START, START);
+        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
+                assert_int_equal(account.fid, fid++);
+        assert_int_equal(fid, PAIRING_ACCOUNTS + 10);
+        check_nothing(pairing);
+}
+
+/* What is remembered is bounded, and gives way to what waits. */
+static void test_many_remembered(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_vfio(pairing, i, 0x2, START);
+        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_kmsg(pairing, i, 0x2, START, START);
+        check_nothing(pairing);
+        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_uevent(pairing, i, START, START);
+        check_nothing(pairing);
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++)
+                pairing_vfio(pairing, i, 0x2, START);
+        pairing_kmsg(pairing, UINT32_MAX, 0x2, START, START);
+        pairing_kmsg(pairing, 0, 0x2, START, START);
+        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, UINT32_MAX, 0x2, START);
+        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, 0, 0x2, START);
+        check_nothing(pairing);
+}
+
+/* Of what everybody told nothing is remembered. */
+static void test_all_told(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+        pairing_vfio(pairing, FID + 1, 0x2, START);
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++) {
+                tell(pairing, 'v', 0x2);
+                tell(pairing, 'k', 0x2);
+                tell(pairing, 'u', 0x2);
+                tell(pairing, 'k', 0x2);
+                tell(pairing, 'u', 0x2);
+                tell(pairing, 'v', 0x2);
+        }
+        pairing_kmsg(pairing, FID + 1, 0x2, START, START);
+        check_nothing(pairing);
+}
+
+int main(void) {
+        static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_orders),           cmocka_unit_test(test_no_uevent),
+                cmocka_unit_test(test_two_equal_errors), cmocka_unit_test(test_strangers),
+                cmocka_unit_test(test_old_line),         cmocka_unit_test(test_young_line),
+                cmocka_unit_test(test_memory),           cmocka_unit_test(test_defer),
+                cmocka_unit_test(test_many_waiting),     cmocka_unit_test(test_nobody_takes),
+                cmocka_unit_test(test_many_remembered),  cmocka_unit_test(test_all_told),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
