@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the objects on the bus show. */
+
+#include "registry.h"
+#include "ring.h"
+
+typedef struct BusModel {
+        Registry *registry; /* NULL while there is none */
+        const Ring *ring;
+} BusModel;

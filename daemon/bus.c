@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+
+#include "bus-connection.h"
+#include "bus-function.h"
+#include "bus-log-control.h"
+#include "bus-manager.h"
+#include "bus-pump.h"
+#include "bus.h"
+
+#define QUEUE_MAX   4096U /* messages in our own memory; a bus that lets it come to this hangs */
+#define FINISH_USEC (1 * USEC_PER_SEC)
+
+struct Bus {
+        Log *log;
+        BusModel model;
+        BusListener listener;
+        BusConnection *connection;
+        BusPump *pump;
+        sd_bus *bus; /* the connection's, while the name is ours */
+        bool ready;  /* the listener was told */
+};
+
+static void bus_say_ready(Bus *bus, bool connected) {
+        if (bus->ready)
+                return;
+
+        bus->ready = true;
+        bus->listener.ready(connected, bus->listener.userdata);
+}
+
+static int on_connecting(sd_bus *connection, void *userdata) {
+        Bus *bus = userdata;
+        int r;
+
+        assert(bus);
+
+        r = bus_manager_add(connection, &bus->model);
+        if (r < 0)
+                return r;
+
+        r = bus_function_add(connection, &bus->model);
+        if (r < 0)
+                return r;
+
+        return bus_log_control_add(connection, bus->log);
+}
+
+static void on_owned(sd_bus *connection, void *userdata) {
+        Bus *bus = userdata;
+
+        assert(bus);
+
+        bus->bus = connection;
+
+        for (size_t i = 0; bus->model.registry && i < registry_size(bus->model.registry); i++)
+                bus_function_added(bus, registry_get(bus->model.registry, i));
+        if (!bus->bus)
+                return; /* too slow a reader */
+
+        bus_pump_set_connection(bus->pump, connection);
+        bus_say_ready(bus, true);
+}
+
+static void on_away(void *userdata) {
+        Bus *bus = userdata;
+
+        assert(bus);
+
+        bus->bus = NULL;
+        bus_pump_set_connection(bus->pump, NULL);
+        bus_say_ready(bus, false);
+}
+
+static void on_name_taken(void *userdata) {
+        Bus *bus = userdata;
+
+        assert(bus);
+
+        bus->listener.name_taken(bus->listener.userdata);
+}
+
+/* Whether signals about objects can be sent. What subscribers miss they learn when the name comes back. */
+static bool bus_can_emit(Bus *bus) {
+        uint64_t n;
+
+        if (!bus->bus || !bus->model.registry)
+                return false;
+        if (sd_bus_get_n_queued_write(bus->bus, &n) >= 0 && n < QUEUE_MAX)
+                return true;
+
+        bus_connection_drop(bus->connection, "The system bus takes no messages");
+        return false;
+}
+
+static void bus_check(Bus *bus, int error, const Function *function, const char *what) {
+        if (error < 0 && sd_bus_is_open(bus->bus) > 0)
+                (void) log_warning(bus->log, error, "%s: cannot tell the bus that it %s", function->sysfs.address, what);
+}
+
+void bus_set_registry(Bus *bus, Registry *registry) {
+        assert(bus);
+
+        bus->model.registry = registry;
+}
+
+void bus_function_added(Bus *bus, Function *function) {
+        assert(bus);
+        assert(function);
+
+        if (bus_can_emit(bus))
+                bus_check(bus, bus_function_emit_added(bus->bus, function), function, "appeared");
+}
+
+void bus_function_removing(Bus *bus, Function *function) {
+        assert(bus);
+        assert(function);
+
+        if (bus_can_emit(bus))
+                bus_check(bus, bus_function_emit_removed(bus->bus, function), function, "disappeared");
+}
+
+void bus_function_changed(Bus *bus, Function *function, FunctionChange what) {
+        assert(bus);
+        assert(function);
+
+        /* A function that has left the registry lives on until its device is closed, without an object. */
+        if (bus_can_emit(bus) && registry_by_fid(bus->model.registry, function->sysfs.fid) == function)
+                bus_check(bus, bus_function_emit_changed(bus->bus, function, what), function, "changed");
+}
+
+uint64_t bus_finish(Bus *bus) {
+        uint64_t deadline, now, n_entries, n_messages;
+        int r;
+
+        assert(bus);
+
+        deadline = now_usec(CLOCK_MONOTONIC) + FINISH_USEC;
+        for (;;) {
+                n_entries = bus_pump_run(bus->pump);
+                if (!bus->bus || sd_bus_get_n_queued_write(bus->bus, &n_messages) < 0)
+                        break;
+
+                now = now_usec(CLOCK_MONOTONIC);
+                if ((n_entries == 0 && n_messages == 0) || now >= deadline)
+                        break;
+
+                r = sd_bus_process(bus->bus, NULL);
+                if (r == 0 && n_messages > 0)
+                        r = sd_bus_wait(bus->bus, deadline - now);
+                if (r < 0)
+                        break;
+        }
+
+        return n_entries;
+}
+
+int bus_new(sd_event *event, Ring *ring, Log *log, const BusListener *listener, Bus **ret) {
+        _cleanup_(bus_freep) Bus *bus = NULL;
+        int r;
+
+        assert(event);
+        assert(ring);
+        assert(log);
+        assert(listener);
+        assert(ret);
+
+        bus = calloc(1, sizeof(*bus));
+        if (!bus)
+                return -ENOMEM;
+
+        bus->log = log;
+        bus->model.ring = ring;
+        bus->listener = *listener;
+
+        r = bus_pump_new(event, ring, log, &bus->pump);
+        if (r < 0)
+                return r;
+
+        r = bus_connection_new(event,
+                               log,
+                               &(BusConnectionListener){
+                                       .connecting = on_connecting,
+                                       .owned = on_owned,
+                                       .away = on_away,
+                                       .name_taken = on_name_taken,
+                                       .userdata = bus,
+                               },
+                               &bus->connection);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
+Bus *bus_free(Bus *bus) {
+        if (!bus)
+                return NULL;
+
+        bus->pump = bus_pump_free(bus->pump);
+        bus->connection = bus_connection_free(bus->connection);
+        free(bus);
+        return NULL;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The daemon on the system bus: org.zpci.Errord1, its objects, and every entry of the ring as a signal.
+ *
+ * The bus may be absent, hung, or go away at any time. Then error records wait in the ring, the rest
+ * of the daemon goes on, and the connection comes back by itself. Nothing here ever blocks the loop.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "log.h"
+#include "registry.h"
+#include "ring.h"
+
+typedef struct Bus Bus;
+
+typedef struct BusListener {
+        /*
+         * Once, from the event loop: devices may be touched. Either the name is ours, or there is no bus to be
+         * had now (absent, refuses us the name, or silent for five seconds).
+         */
+        void (*ready)(bool connected, void *userdata);
+        /* Another daemon owns the name. This one has nothing to do but to exit. */
+        void (*name_taken)(void *userdata);
+        void *userdata;
+} BusListener;
+
+/*
+ * Makes the daemon's side of the bus; the connection begins in the event loop. The address is
+ * DBUS_SYSTEM_BUS_ADDRESS, else the usual one. *listener is copied; everything else must outlive
+ * it. Returns 0, -ENOMEM, or an error of sd-event.
+ */
+int bus_new(sd_event *event, Ring *ring, Log *log, const BusListener *listener, Bus **ret);
+/* Closes the connection, which frees the name. Nothing is flushed, see bus_finish(). */
+Bus *bus_free(Bus *bus);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Bus *, bus_free);
+
+/*
+ * The functions whose objects are shown; NULL (as at first) for none. To be told before the first of them
+ * is added, and with NULL before the registry is freed.
+ */
+void bus_set_registry(Bus *bus, Registry *registry);
+
+/* What happens to functions of the registry: signals, if there is a bus. */
+void bus_function_added(Bus *bus, Function *function);    /* after it was added */
+void bus_function_removing(Bus *bus, Function *function); /* while it is still there */
+void bus_function_changed(Bus *bus, Function *function, FunctionChange what);
+
+/*
+ * At the end of the daemon: emits what is in the ring and writes it to the bus, within a second. Returns
+ * how many entries the bus has not got.
+ */
+uint64_t bus_finish(Bus *bus);
