@@ -147,6 +147,10 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
         r = sd_event_add_post(context->event, &o->post_source, on_post, o);
         if (r < 0)
                 return r;
+        /* All that has come is taken in before anything's time is up. */
+        r = sd_event_source_set_priority(o->timer, SD_EVENT_PRIORITY_NORMAL + 10);
+        if (r < 0)
+                return r;
         (void) sd_event_source_set_description(o->timer, "observer-due");
         (void) sd_event_source_set_description(o->post_source, "observer-post");
 

@@ -263,6 +263,17 @@ void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
         }
 }
 
+void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
+        Error *error;
+
+        assert(pairing);
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->fid == fid && error->waiting)
+                        error->until_usec = now_usec;
+        }
+}
+
 static bool pairing_overflows(const Pairing *pairing) {
         return pairing->n_waiting > PAIRING_WAITING;
 }

@@ -80,6 +80,9 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
  */
 void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
+/* The time of the accounts of fid is up at now_usec: no richer one can come any more. */
+void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec);
+
 /*
  * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.
  * To be called when all that has come was taken in: a timer for it has a lower priority than the
