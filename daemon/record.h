@@ -68,9 +68,9 @@ typedef struct Record {
         uint64_t position; /* place in the ring: 1, 2, 3, …; 0 until committed. Of every entry. */
         uint64_t sequence; /* 1, 2, 3, … of the RECORD_ERROR entries; 0 in all others */
         uint64_t realtime_usec;  /* CLOCK_REALTIME when it was reserved */
-        uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment (of the kernel log line for kmsg) */
+        uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment; RECORD_KMSG: of the line */
         uint64_t lost;           /* RECORD_LOST: how many */
-        uint64_t ordinal;        /* of RECORD_VFIO, see balance.h: which record, or signal, this was */
+        uint64_t ordinal;        /* RECORD_VFIO: which record or signal, see balance.h */
         uint32_t state;          /* ring.c's: whether it is reserved or committed */
         uint8_t kind;            /* RecordKind */
         uint8_t source;          /* RecordSource */
@@ -123,7 +123,10 @@ bool record_raw_valid(RecordInterface interface, uint32_t fid, const uint8_t *ra
  */
 uint32_t record_raw_used(RecordInterface interface, const uint8_t *raw, size_t size);
 
-/* The names that users see. NULL if out of range. */
-const char *record_source_to_string(RecordSource source);          /* "vfio", "witness", "kmsg", "uevent" */
-const char *record_recovery_to_string(RecordRecovery recovery);    /* "none", "in-progress", "recovered", … */
-const char *record_interface_to_string(RecordInterface interface); /* "none", "ccdf", "packed" */
+/*
+ * The names that users see: "vfio", "witness", "kmsg", "uevent"; "none", "in-progress", "recovered",
+ * "failed", "left-to-holder"; "none", "ccdf", "packed". NULL if out of range.
+ */
+const char *record_source_to_string(RecordSource source);
+const char *record_recovery_to_string(RecordRecovery recovery);
+const char *record_interface_to_string(RecordInterface interface);

@@ -16,7 +16,7 @@
  *   - Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier in
  *     between, so a reserved slot never shows bytes of its former entry. The next run commits it if
  *     it is a record that the kernel had handed out already: RECORD_VFIO, with raw bytes that
- *     record_raw_valid() accepts. Otherwise it clears it, for what else was reserved will be seen again.
+ *     record_raw_valid() accepts. Otherwise it clears it: only the VFIO device cannot be asked again.
  *   - Committing ends with one store, of the head. Everything that is counted (last sequence, sum of
  *     the losses) is told by the newest entry and by no other place that could disagree.
  *   - The counters of a function follow the entry that they count. The next run mends them by the
@@ -56,10 +56,10 @@ typedef struct RingFunction {
         uint64_t wakeup;         /* read(2) of the eventfd goes straight here */
         uint64_t signalled;      /* sum of the wake-ups since the device was opened */
         uint64_t signalled_next; /* see ring_function_fold() */
-        uint64_t balanced;       /* signals without a record that are settled; below zero: the reverse */
-        uint64_t drained;        /* records since the device was opened */
-        uint64_t settled;        /* drained at the last settlement */
-        uint64_t since;          /* head of the ring when the device was opened */
+        uint64_t balanced; /* signals without a record that are settled; below zero: the reverse */
+        uint64_t drained;  /* records since the device was opened */
+        uint64_t settled;  /* drained at the last settlement */
+        uint64_t since;    /* head of the ring when the device was opened */
 } RingFunction;
 
 _Static_assert(sizeof(RingFunction) == 64, "counters never change their size");
@@ -106,8 +106,8 @@ const uint8_t *ring_stream_id(const Ring *ring);
 
 /*
  * The writer's slot. Cannot fail. The same slot until it is committed; its fields are zero but for
- * kind, identity and times. Overwrites the oldest entry of a full ring. The address of the identity
- * must be valid (pci_address_valid()).
+ * kind, identity and times. Overwrites the oldest entry of a full ring. The address must be
+ * valid (pci_address_valid()), and an error must get a source, when it is committed.
  */
 Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity);
 /* Publishes the reserved slot: position, sequence if it is an error, and it can be read. */
@@ -115,7 +115,7 @@ void ring_commit(Ring *ring, Record *record);
 /* Gives a reserved slot back unused: an empty answer of the kernel is no record. */
 void ring_cancel(Ring *ring, Record *record);
 
-uint64_t ring_head(const Ring *ring);          /* position of the newest entry, 0 if there is none */
+uint64_t ring_head(const Ring *ring); /* position of the newest entry, 0 if there is none */
 uint64_t ring_last_sequence(const Ring *ring); /* of the newest error, 0 if there was none */
 /* The oldest sequence number that still can be read, or last sequence + 1 if none can. */
 uint64_t ring_oldest_sequence(const Ring *ring);
@@ -136,8 +136,11 @@ uint64_t ring_cursor_after(const Ring *ring, uint64_t sequence);
 uint64_t ring_cursor(const Ring *ring, RingReader reader);
 void ring_set_cursor(Ring *ring, RingReader reader, uint64_t position);
 
-/* How far the kernel log was read, and in which boot (16 bytes of the boot id). */
-uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]); /* UINT64_MAX if not in this boot */
+/*
+ * How far the kernel log was read, and in which boot (16 bytes of the boot id). UINT64_MAX if it was
+ * not read in this boot.
+ */
+uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]);
 void ring_set_kmsg_sequence(Ring *ring, const uint8_t boot_id[16], uint64_t sequence);
 
 /*
