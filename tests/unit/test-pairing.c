@@ -257,84 +257,22 @@ static void test_defer(void **state) {
         check_nothing(pairing);
 }
 
-/* A storm: nothing is lost, nothing is doubled, and the oldest are published early. */
-static void test_many_waiting(void **state) {
-        enum {
-                N = 5000,
-                BATCH = PAIRING_ACCOUNTS - PAIRING_WAITING,
-        };
+static void test_hasten(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
         PairingAccount account;
-        unsigned published = 0;
 
-        for (unsigned i = 0; i < N; i++) {
-                pairing_kmsg(pairing, i, 0x2, START, START);
-                if (i + 1 < PAIRING_WAITING + 1)
-                        assert_true(pairing_next_usec(pairing) == START + PAIRING_WAIT_USEC);
-                else
-                        assert_true(pairing_next_usec(pairing) == 0 || i % BATCH == 0);
-                if ((i + 1) % BATCH != 0)
-                        continue;
-                while (pairing_due(pairing, START, &account))
-                        assert_int_equal(account.fid, published++);
-                assert_int_equal(published, i + 1 - PAIRING_WAITING);
-        }
-        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
-                assert_int_equal(account.fid, published++);
-        assert_int_equal(published, N);
-        check_nothing(pairing);
-}
-
-/* A caller that takes nothing out loses the oldest, and nothing worse. */
-static void test_nobody_takes(void **state) {
-        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
-        PairingAccount account;
-        unsigned fid = 10;
-
-        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_uevent(pairing, i, START, START);
-        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
-                assert_int_equal(account.fid, fid++);
-        assert_int_equal(fid, PAIRING_ACCOUNTS + 10);
-        check_nothing(pairing);
-}
-
-/* What is remembered is bounded, and gives way to what waits. */
-static void test_many_remembered(void **state) {
-        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
-
-        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_vfio(pairing, i, 0x2, START);
-        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_kmsg(pairing, i, 0x2, START, START);
-        check_nothing(pairing);
-        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_uevent(pairing, i, START, START);
-        check_nothing(pairing);
-
-        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++)
-                pairing_vfio(pairing, i, 0x2, START);
-        pairing_kmsg(pairing, UINT32_MAX, 0x2, START, START);
-        pairing_kmsg(pairing, 0, 0x2, START, START);
-        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, UINT32_MAX, 0x2, START);
-        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, 0, 0x2, START);
-        check_nothing(pairing);
-}
-
-/* Of what everybody told nothing is remembered. */
-static void test_all_told(void **state) {
-        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
-
-        pairing_vfio(pairing, FID + 1, 0x2, START);
-        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++) {
-                tell(pairing, 'v', 0x2);
-                tell(pairing, 'k', 0x2);
-                tell(pairing, 'u', 0x2);
-                tell(pairing, 'k', 0x2);
-                tell(pairing, 'u', 0x2);
-                tell(pairing, 'v', 0x2);
-        }
         pairing_kmsg(pairing, FID + 1, 0x2, START, START);
+        pairing_kmsg(pairing, FID, 0x2, START, START);
+        pairing_vfio(pairing, FID, 0x4, START);
+        pairing_hasten(pairing, FID, START + 1);
+        assert_true(pairing_next_usec(pairing) == START + 1);
+        check_due(pairing, START + 1, RECORD_KMSG, FID, 0x2, START);
+        assert_false(pairing_due(pairing, START + 1, &account));
+
+        /* It has its record: a uevent is still superfluous, also that of the one remembered before. */
+        tell(pairing, 'u', 0);
+        tell(pairing, 'u', 0);
+        check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, FID + 1, 0x2, START);
         check_nothing(pairing);
 }
 
@@ -344,8 +282,7 @@ int main(void) {
                 cmocka_unit_test(test_two_equal_errors), cmocka_unit_test(test_strangers),
                 cmocka_unit_test(test_old_line),         cmocka_unit_test(test_young_line),
                 cmocka_unit_test(test_memory),           cmocka_unit_test(test_defer),
-                cmocka_unit_test(test_many_waiting),     cmocka_unit_test(test_nobody_takes),
-                cmocka_unit_test(test_many_remembered),  cmocka_unit_test(test_all_told),
+                cmocka_unit_test(test_hasten),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The bounds of what is waiting and remembered. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "pairing.h"
+
+#define START (1000 * USEC_PER_SEC)
+
+static Pairing *new_pairing(void) {
+        Pairing *pairing = NULL;
+
+        assert_int_equal(pairing_new(&pairing), 0);
+        assert_non_null(pairing);
+        return pairing;
+}
+
+static void check_nothing(Pairing *pairing) {
+        PairingAccount account;
+
+        /* at a time at which nothing that is remembered is forgotten yet */
+        assert_true(pairing_next_usec(pairing) == UINT64_MAX);
+        assert_false(pairing_due(pairing, START, &account));
+}
+
+/* A storm: nothing is lost, nothing is doubled, and the oldest are published early. */
+static void test_many_waiting(void **state) {
+        enum {
+                N = 5000,
+                BATCH = PAIRING_ACCOUNTS - PAIRING_WAITING,
+        };
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned published = 0;
+
+        for (unsigned i = 0; i < N; i++) {
+                pairing_kmsg(pairing, i, 0x2, START, START);
+                if (i + 1 < PAIRING_WAITING + 1)
+                        assert_true(pairing_next_usec(pairing) == START + PAIRING_WAIT_USEC);
+                else
+                        assert_true(pairing_next_usec(pairing) == 0 || i % BATCH == 0);
+                if ((i + 1) % BATCH != 0)
+                        continue;
+                while (pairing_due(pairing, START, &account))
+                        assert_int_equal(account.fid, published++);
+                assert_int_equal(published, i + 1 - PAIRING_WAITING);
+        }
+        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
+                assert_int_equal(account.fid, published++);
+        assert_int_equal(published, N);
+        check_nothing(pairing);
+}
+
+/* A caller that takes nothing out loses the oldest, and nothing worse. */
+static void test_nobody_takes(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned fid = 10;
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_uevent(pairing, i, START, START);
+        while (pairing_due(pairing, START + PAIRING_WAIT_USEC, &account))
+                assert_int_equal(account.fid, fid++);
+        assert_int_equal(fid, PAIRING_ACCOUNTS + 10);
+        check_nothing(pairing);
+}
+
+/* What is remembered is bounded, and gives way to what waits. */
+static void test_many_remembered(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_vfio(pairing, i, 0x2, START);
+        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_kmsg(pairing, i, 0x2, START, START);
+        check_nothing(pairing);
+        for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
+                pairing_uevent(pairing, i, START, START);
+        check_nothing(pairing);
+
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++)
+                pairing_vfio(pairing, i, 0x2, START);
+        pairing_kmsg(pairing, UINT32_MAX, 0x2, START, START);
+        pairing_kmsg(pairing, 0, 0x2, START, START);
+        assert_true(pairing_due(pairing, START + PAIRING_WAIT_USEC, &account));
+        assert_int_equal(account.fid, UINT32_MAX);
+        assert_true(pairing_due(pairing, START + PAIRING_WAIT_USEC, &account));
+        assert_int_equal(account.fid, 0);
+        check_nothing(pairing);
+}
+
+/* Of what everybody told nothing is remembered. */
+static void test_all_told(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+        pairing_vfio(pairing, 1, 0x2, START);
+        for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++) {
+                pairing_vfio(pairing, 2, 0x2, START);
+                pairing_kmsg(pairing, 2, 0x2, START, START);
+                pairing_uevent(pairing, 2, START, START);
+                pairing_kmsg(pairing, 2, 0x2, START, START);
+                pairing_uevent(pairing, 2, START, START);
+                pairing_vfio(pairing, 2, 0x2, START);
+        }
+        pairing_kmsg(pairing, 1, 0x2, START, START);
+        check_nothing(pairing);
+}
+
+int main(void) {
+        static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_many_waiting),
+                cmocka_unit_test(test_nobody_takes),
+                cmocka_unit_test(test_many_remembered),
+                cmocka_unit_test(test_all_told),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
