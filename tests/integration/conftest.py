@@ -1,21 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures: the built daemon between a simulated kernel and real journald and D-Bus."""
-import os
 import shlex
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'lib'))
-
-import deadline  # noqa: E402
-from bus import Bus  # noqa: E402
-from journald import Journald  # noqa: E402
-from monitor import Monitor  # noqa: E402
-from namespace import Namespace  # noqa: E402
-from service import Service  # noqa: E402
-from sim import Sim  # noqa: E402
+import deadline
+from bus import Bus
+from monitor import Monitor
+from service import Service
+from sim import Sim
 
 
 def pytest_addoption(parser):
@@ -26,29 +19,6 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption('--daemon-wrapper'):
         deadline.slow_down(10)
-
-
-@pytest.fixture(scope='session')
-def build():
-    """The build directory."""
-    try:
-        return Path(os.environ['ZPCI_ERRORD_BUILD']).resolve(strict=True)
-    except (KeyError, OSError) as error:
-        pytest.exit(f'ZPCI_ERRORD_BUILD has to be the build directory: {error!r}', 2)
-
-
-@pytest.fixture
-def namespace():
-    namespace = Namespace()
-    yield namespace
-    namespace.close()
-
-
-@pytest.fixture
-def journald(tmp_path, namespace):
-    journald = Journald(tmp_path, namespace).start()
-    yield journald
-    journald.close()
 
 
 @pytest.fixture(params=Bus.KINDS)
@@ -80,7 +50,7 @@ def daemon(request, build, tmp_path, sim, journald, bus):
     """The daemon, not started: daemon.start('--policy=claim'). At the end it has to stop cleanly,
     whatever a test did to it, and Valgrind has to be content."""
     wrapper = shlex.split(request.config.getoption('--daemon-wrapper'))
-    environment = [f'{key}={value}' for key, value in {**bus.environment, **sim.env}.items()]
+    environment = [f'{key}={value}' for key, value in {**bus.environment, **sim.env({})}.items()]
     daemon = Service(
         journald.namespace.command(
             'env', *environment, *wrapper, str(build / 'daemon' / 'zpci-errord')),

@@ -69,6 +69,11 @@ class Container:
         self.pid = int(children.read_text())
         return self
 
+    def evidence(self):
+        """What to read when a test failed."""
+        return self.run('journalctl', '--no-pager', '-n', '100', '-o', 'short-monotonic',
+                        check=False).stdout
+
     def close(self):
         if self._outer:
             self._outer.kill()

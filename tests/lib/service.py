@@ -140,6 +140,10 @@ class Service:
         """All that the program wrote to standard error in all its runs."""
         return self._stderr.read_text(errors='replace') if self._stderr.exists() else ''
 
+    def evidence(self):
+        """What to read when a test failed."""
+        return self.stderr
+
     def start(self, *arguments, ready=True, **environment):
         """Starts it, with what the store has, and waits for READY=1. After kill(): a restart."""
         assert not self.running(), f'{self.name} runs already'

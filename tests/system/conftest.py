@@ -1,31 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures: the installed daemon under a real systemd, each test in a machine of its own."""
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2]
-sys.path.insert(0, str(SOURCE / 'tests' / 'lib'))
+from container import Container
+from monitor import Monitor
+from sim import Sim
 
-from container import Container  # noqa: E402
-from monitor import Monitor  # noqa: E402
-from sim import Sim  # noqa: E402
-
-
-@pytest.fixture(scope='session')
-def build():
-    """The build directory."""
-    try:
-        return Path(os.environ['ZPCI_ERRORD_BUILD']).resolve(strict=True)
-    except (KeyError, OSError) as error:
-        pytest.exit(f'ZPCI_ERRORD_BUILD has to be the build directory: {error!r}', 2)
+POST_INSTALL = Path(__file__).parents[2] / 'systemd' / 'post-install'
 
 
 def post_install(container):
     """What `meson install` does at its end where no DESTDIR is set."""
-    with open(SOURCE / 'systemd' / 'post-install') as script:
+    with open(POST_INSTALL) as script:
         container.run('bash', '-s', '/usr/lib/sysusers.d/zpci-errord.conf', stdin=script)
 
 
@@ -43,18 +31,19 @@ def installed(build):
 @pytest.fixture
 def sim(build):
     """No functions yet; see lib/sim.py."""
-    with Sim(build) as sim:
+    with Sim(build, world=True) as sim:
         yield sim
 
 
 @pytest.fixture
 def machine(build, sim):
     """A machine whose kernel has the simulated functions, as far as the daemon can see."""
-    container = Container(build, [build, sim.dir])
+    container = Container(build, [build, sim.directory])
     try:
         post_install(container.start())
-        environment = '\n'.join(f'Environment={key}={value}' for key, value in sim.env.items())
-        container.drop_in('simulator', f'{environment}\nBindPaths={sim.dir} {build}')
+        environment = ' '.join(f'"{key}={value}"' for key, value in sim.env({}).items())
+        container.drop_in(
+            'simulator', f'Environment={environment}\nBindPaths={sim.directory} {build}')
         yield container
     finally:
         container.close()
