@@ -2,8 +2,12 @@
 #pragma once
 
 /*
- * Writes every entry of the ring to the journal: a post source of the event loop with a cursor in the ring. A stalled
- * journald makes it wait, and nobody else.
+ * Writes every entry of the ring to the journal: a post source of the event loop with a cursor in the
+ * ring. A stalled journald makes it wait, and nobody else. After a number of entries it lets others
+ * have their turn.
+ *
+ * The cursor moves when journald's socket took the entry. Entries that were overwritten before that,
+ * or that can never be sent, are announced in the journal by an entry of their own, in their place.
  */
 
 #include <systemd/sd-event.h>
@@ -18,5 +22,8 @@ int journal_pump_new(sd_event *event, Ring *ring, Journal *journal, JournalPump 
 JournalPump *journal_pump_free(JournalPump *pump);
 DEFINE_TRIVIAL_CLEANUP_FUNC(JournalPump *, journal_pump_free);
 
-/* Writes what can be written now, without a bound: at the end of the daemon. Returns how many entries remain. */
+/*
+ * Writes what can be written now, without a bound: at the end of the daemon. Returns how many entries
+ * did not get to the journal.
+ */
 uint64_t journal_pump_finish(JournalPump *pump);
