@@ -12,7 +12,9 @@
 #define PRIORITY_REQUEST (SD_EVENT_PRIORITY_IMPORTANT - 10)
 /* The kernel's queue is four deep: draining goes before publishing … */
 #define PRIORITY_DRAIN SD_EVENT_PRIORITY_IMPORTANT
-/* … but for the rest of a long burst, and in a storm. */
+/* … but for the rest of a long burst, and in a storm. (At the priority of the publishers, which are
+ * post sources, it would always be the first of the two.) */
+#define PRIORITY_MORE       (SD_EVENT_PRIORITY_NORMAL + 1)
 #define DRAIN_BURST         32U
 #define STORM_INTERVAL_USEC (100 * USEC_PER_MSEC)
 #define STORM_BURST         8U
@@ -208,7 +210,7 @@ int function_watch(Function *f) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(f->more_source, "function-more");
-        return 0;
+        return sd_event_source_set_priority(f->more_source, PRIORITY_MORE);
 }
 
 void function_unwatch(Function *f) {

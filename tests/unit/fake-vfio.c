@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "fake-vfio.h"
+
+#define FAKE_FID 0x10U
+
+struct VfioDevice {
+        int error_fd;
+        int request_fd;
+};
+
+FakeKernel fake_kernel;
+
+int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem) {
+        VfioDevice *device;
+
+        *ret_problem = (VfioProblem){ 0 };
+        if (fake_kernel.open_error < 0) {
+                ret_problem->what = "fake";
+                return fake_kernel.open_error;
+        }
+
+        assert(!fake_kernel.device);
+        device = malloc(sizeof(*device));
+        assert(device);
+        device->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        device->request_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fake_kernel.device = device;
+        fake_kernel.frozen = false;
+        fake_kernel.n_opens++;
+
+        *ret = device;
+        return 0;
+}
+
+VfioDevice *vfio_close(VfioDevice *device) {
+        if (!device)
+                return NULL;
+
+        assert(device == fake_kernel.device);
+        fake_kernel.n_lost_by_close += fake_kernel.n_queue;
+        fake_kernel.n_queue = 0;
+        fake_kernel.device = NULL;
+        fake_kernel.n_closes++;
+        safe_close(device->error_fd);
+        safe_close(device->request_fd);
+        free(device);
+        return NULL;
+}
+
+int vfio_error_fd(const VfioDevice *device) {
+        return device->error_fd;
+}
+
+int vfio_request_fd(const VfioDevice *device) {
+        return device->request_fd;
+}
+
+RecordInterface vfio_interface(const VfioDevice *device) {
+        return RECORD_CCDF;
+}
+
+uint32_t vfio_function_handle(const VfioDevice *device) {
+        return 0x80020000;
+}
+
+bool vfio_is_unknown_revision(const VfioDevice *device) {
+        return fake_kernel.unknown_revision;
+}
+
+static void fake_fill(Record *record, uint16_t pec) {
+        record->source = RECORD_VFIO;
+        record->interface = RECORD_CCDF;
+        record->raw_size = CCDF_ERROR_SIZE;
+        record->raw[11] = FAKE_FID;
+        record->raw[30] = (uint8_t) (pec >> 8);
+        record->raw[31] = (uint8_t) pec;
+}
+
+int vfio_read_error(VfioDevice *device, Record *record) {
+        uint16_t pec;
+
+        assert(device == fake_kernel.device);
+        if (fake_kernel.read_error < 0)
+                return fake_kernel.read_error;
+        if (fake_kernel.endless) {
+                fake_fill(record, 2);
+                return 1;
+        }
+        if (fake_kernel.n_queue == 0)
+                return 0;
+
+        pec = fake_kernel.queue[0];
+        fake_kernel.n_queue--;
+        memmove(fake_kernel.queue, fake_kernel.queue + 1, fake_kernel.n_queue * sizeof(pec));
+        fake_fill(record, pec);
+        return 1;
+}
+
+int vfio_reset(VfioDevice *device) {
+        assert(device == fake_kernel.device);
+        fake_kernel.n_resets++;
+        if (fake_kernel.reset_errors > 0) {
+                fake_kernel.reset_errors--;
+                return -EAGAIN;
+        }
+        if (fake_kernel.reset_error == 0)
+                fake_kernel.frozen = false;
+        return fake_kernel.reset_error;
+}
+
+void fake_error(uint16_t pec) {
+        assert(fake_kernel.device);
+        if (fake_kernel.n_queue < FAKE_QUEUE_LENGTH)
+                fake_kernel.queue[fake_kernel.n_queue++] = pec;
+        fake_kernel.frozen = true;
+        assert(eventfd_write(fake_kernel.device->error_fd, 1) == 0);
+}
+
+void fake_request(void) {
+        assert(fake_kernel.device);
+        assert(eventfd_write(fake_kernel.device->request_fd, 1) == 0);
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The life of a function over a fake kernel; ring, worker and event loop are real. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h wants the four above first. */
+#include <cmocka.h>
+#include <string.h>
+
+#include "fake-vfio.h"
+#include "registry.h"
+
+#define WAIT_USEC (10 * USEC_PER_SEC)
+
+typedef struct Bench {
+        sd_event *event;
+        Config config;
+        FunctionContext context;
+        Function *function;
+        int n_busy;
+        unsigned n_state_changes;
+        unsigned n_posts; /* how often a publisher would have had its turn */
+        sd_event_source *post;
+} Bench;
+
+static const SysfsFunction example = {
+        .address    = "0001:00:00.0",
+        .driver     = "vfio-pci",
+        .vfio_bound = true,
+        .fid        = 0x10,
+        .pchid      = 0x104,
+        .group      = 1,
+};
+
+static void on_changed(Function *f, FunctionChange what, void *userdata) {
+        Bench *b = userdata;
+
+        if (what & FUNCTION_BECAME_BUSY)
+                b->n_busy++;
+        if (what & FUNCTION_BECAME_IDLE)
+                b->n_busy--;
+        if (what & FUNCTION_CHANGED_STATE)
+                b->n_state_changes++;
+}
+
+static int on_post(sd_event_source *source, void *userdata) {
+        Bench *b = userdata;
+
+        b->n_posts++;
+        return 0;
+}
+
+static int bench_setup(void **state) {
+        Bench *b = calloc(1, sizeof(*b));
+        RingOrigin origin;
+
+        fake_kernel = (FakeKernel){ 0 };
+        config_defaults(&b->config);
+        b->config.policy = POLICY_CLAIM;
+        b->config.settle_usec = 0;
+
+        assert_int_equal(sd_event_new(&b->event), 0);
+        b->context = (FunctionContext){
+                .event    = b->event,
+                .config   = &b->config,
+                .listener = { .changed = on_changed, .userdata = b },
+        };
+        assert_int_equal(ring_open(-EBADF, 64, &b->context.ring, &origin), 0);
+        assert_int_equal(worker_new(b->event, 2, &b->context.worker), 0);
+        assert_int_equal(log_new(&b->context.log), 0);
+        log_set_target(b->context.log, LOG_TARGET_NULL);
+        assert_true(sd_event_add_post(b->event, &b->post, on_post, b) >= 0);
+
+        *state = b;
+        return 0;
+}
+
+static int bench_teardown(void **state) {
+        Bench *b = *state;
+
+        sd_event_source_disable_unref(b->post);
+        worker_free(b->context.worker);
+        function_unref(b->function);
+        ring_free(b->context.ring);
+        log_free(b->context.log);
+        sd_event_unref(b->event);
+        free(b);
+        return 0;
+}
+
+#define run_until(bench, condition)                                                                \
+        do {                                                                                       \
+                uint64_t _end = now_usec(CLOCK_MONOTONIC) + WAIT_USEC;                             \
+                while (!(condition)) {                                                             \
+                        if (now_usec(CLOCK_MONOTONIC) > _end)                                      \
+                                fail_msg("waited for %s", #condition);                             \
+                        assert_true(sd_event_run((bench)->event, WAIT_USEC) >= 0);                 \
+                }                                                                                  \
+        } while (false)
+
+/* Until nothing is left to do at once. */
+static void run_dry(Bench *b) {
+        while (sd_event_run(b->event, 0) > 0)
+                ;
+}
+
+static void begin(Bench *b) {
+        assert_int_equal(function_new(&b->context, &example, &b->function), 0);
+        function_update(b->function);
+}
+
+static void claim(Bench *b) {
+        begin(b);
+        run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
+        assert_non_null(fake_kernel.device);
+}
+
+static void assert_state(const Bench *b, FunctionState state, const char *reason) {
+        assert_string_equal(state_to_string(b->function->state), state_to_string(state));
+        assert_string_equal(b->function->reason, reason);
+}
+
+/* How many entries of a kind the ring has, and the sum of what they say was lost. */
+static unsigned count(const Bench *b, RecordKind kind, uint64_t *ret_lost) {
+        uint64_t cursor = 0, missed;
+        const Record *record;
+        unsigned n = 0;
+
+        *ret_lost = 0;
+        while ((record = ring_next(b->context.ring, &cursor, &missed)))
+                if (record->kind == kind) {
+                        n++;
+                        *ret_lost += record->lost;
+                }
+        return n;
+}
+
+static unsigned errors(const Bench *b) {
+        uint64_t lost;
+
+        return count(b, RECORD_ERROR, &lost);
+}
+
+static void test_observe(void **state) {
+        Bench *b = *state;
+
+        b->config.policy = POLICY_OBSERVE;
+        begin(b);
+        assert_state(b, FUNCTION_OBSERVED, "policy");
+        assert_int_equal(sd_event_run(b->event, 0), 0); /* nothing is to come: no timer, no job */
+        assert_int_equal(fake_kernel.n_opens, 0);
+}
+
+static void test_settle(void **state) {
+        Bench *b = *state;
+
+        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        begin(b);
+        assert_state(b, FUNCTION_OBSERVED, "settling");
+        assert_int_equal(sd_event_run(b->event, 0), 0);
+        assert_int_equal(fake_kernel.n_opens, 0);
+}
+
+static void test_error_and_recovery(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_kernel.reset_errors = 3;
+        fake_error(2);
+        run_until(b, b->function->recovery == RECOVERY_RECOVERED && b->n_busy == 0);
+        assert_int_equal(errors(b), 1);
+        assert_int_equal(fake_kernel.n_resets, 4);
+        assert_false(fake_kernel.frozen);
+        assert_int_equal(b->function->records, 1);
+        assert_int_equal(b->function->last_pec, 2);
+        assert_int_equal(b->function->lost, 0);
+        assert_state(b, FUNCTION_CLAIMED, "");
+}
+
+static void test_recovery_none(void **state) {
+        Bench *b = *state;
+
+        b->config.recovery = RECOVERY_POLICY_NONE;
+        claim(b);
+        fake_error(2);
+        run_until(b, b->function->records == 1);
+        run_dry(b);
+        assert_int_equal(fake_kernel.n_resets, 0);
+        assert_int_equal(b->function->recovery, RECOVERY_NONE);
+
+        /* Letting go owes the reset all the same. */
+        function_stop(b->function);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_int_equal(fake_kernel.n_resets, 1);
+        assert_false(fake_kernel.frozen);
+}
+
+static void test_overflow(void **state) {
+        Bench *b = *state;
+        uint64_t lost;
+
+        claim(b);
+        for (unsigned i = 0; i < 7; i++)
+                fake_error(2);
+        run_until(b, b->function->lost > 0);
+        assert_int_equal(errors(b), 4);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 1);
+        assert_int_equal(lost, 3);
+        assert_int_equal(b->function->lost, 3);
+        run_until(b, b->n_busy == 0);
+}
+
+static void test_busy(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EBUSY;
+        begin(b);
+        run_until(b, strcmp(b->function->reason, "busy") == 0);
+        assert_state(b, FUNCTION_OBSERVED, "busy");
+        fake_kernel.open_error = 0;
+        run_until(b, b->function->state == FUNCTION_CLAIMED); /* the back-off begins with a second */
+        assert_int_equal(b->n_state_changes, 2);              /* it did not flap meanwhile */
+        assert_int_equal(b->function->backoff_usec, 0);
+}
+
+static void test_open_again(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EAGAIN;
+        begin(b);
+        run_until(b, b->function->backoff_usec > 0);
+        assert_state(b, FUNCTION_OBSERVED, "settling");
+        fake_kernel.open_error = 0;
+        run_until(b, b->function->state == FUNCTION_CLAIMED);
+}
+
+static void test_unsupported(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EOPNOTSUPP;
+        begin(b);
+        run_until(b, b->n_state_changes == 1);
+        assert_state(b, FUNCTION_OBSERVED, "unsupported");
+        run_dry(b);
+        assert_int_equal(b->n_busy, 0);
+        assert_null(b->function->claim_timer);
+}
+
+static void test_denied(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EACCES;
+        begin(b);
+        run_until(b, b->n_state_changes == 1);
+        assert_state(b, FUNCTION_FAILED, "policy-denied");
+        assert_non_null(b->function->claim_timer);
+}
+
+static void test_permanent(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_error(2);
+        fake_error(0x3b);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_state(b, FUNCTION_FAILED, "permanent-error");
+        assert_int_equal(errors(b), 2);
+        assert_int_equal(fake_kernel.n_resets, 0);
+        assert_null(b->function->claim_timer);
+}
+
+static void test_reset_fails(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_kernel.reset_error = -EIO;
+        fake_error(2);
+        run_until(b, b->function->state == FUNCTION_FAILED && b->n_busy == 0);
+        assert_state(b, FUNCTION_FAILED, "EIO");
+        assert_int_equal(b->function->recovery, RECOVERY_FAILED);
+        assert_int_equal(fake_kernel.n_closes, 1);
+        fake_kernel.reset_error = 0;
+        run_until(b, b->function->state == FUNCTION_CLAIMED);
+}
+
+static void test_request(void **state) {
+        Bench *b = *state;
+
+        b->config.settle_usec = 0;
+        claim(b);
+        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        fake_request();
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_int_equal(fake_kernel.n_resets, 0);
+        assert_state(b, FUNCTION_OBSERVED, "settling");
+}
+
+/* The kernel asks for the device at the very moment of an error: drained, recovered, closed. */
+static void test_request_after_error(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        fake_kernel.reset_errors = 2;
+        fake_error(4);
+        fake_request();
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_int_equal(errors(b), 1);
+        assert_int_equal(fake_kernel.n_lost_by_close, 0);
+        assert_int_equal(fake_kernel.n_resets, 3);
+        assert_false(fake_kernel.frozen);
+}
+
+/* A reset that never gets the lock must not keep an unbind waiting for more than a second. */
+static void test_request_during_endless_reset(void **state) {
+        Bench *b = *state;
+        uint64_t start;
+
+        claim(b);
+        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        fake_kernel.reset_errors = 1000000;
+        fake_error(4);
+        run_until(b, fake_kernel.n_resets > 0);
+        start = now_usec(CLOCK_MONOTONIC);
+        fake_request();
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_true(now_usec(CLOCK_MONOTONIC) - start < USEC_PER_SEC);
+        assert_int_equal(b->function->recovery, RECOVERY_FAILED);
+}
+
+static void test_read_fails(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_kernel.read_error = -EIO;
+        fake_error(2);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_state(b, FUNCTION_FAILED, "EIO");
+        assert_int_equal(errors(b), 0);
+        fake_kernel.read_error = 0;
+        run_until(b, b->function->state == FUNCTION_CLAIMED);
+}
+
+/* A kernel that always has one more record must not keep the publishers from their turn. */
+static void test_endless(void **state) {
+        Bench *b = *state;
+        unsigned posts;
+
+        b->config.recovery = RECOVERY_POLICY_NONE;
+        claim(b);
+        fake_kernel.endless = true;
+        fake_error(2);
+        run_until(b, b->function->records >= 32);
+        posts = b->n_posts;
+        run_until(b, b->function->records >= 3200);
+        assert_true(b->n_posts - posts >= 90);
+
+        /* Nor from letting go. */
+        function_stop(b->function);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+}
+
+static void test_gone_while_opening(void **state) {
+        Bench *b = *state;
+
+        begin(b);
+        run_until(b, b->n_busy == 1);
+        function_gone(b->function);
+        b->function = function_unref(b->function);
+        run_until(b, b->n_busy == 0);
+        assert_int_equal(fake_kernel.n_opens, fake_kernel.n_closes);
+        assert_null(fake_kernel.device);
+}
+
+static void test_gone_while_resetting(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_kernel.reset_errors = 5;
+        fake_error(2);
+        run_until(b, fake_kernel.n_resets > 0);
+        function_gone(b->function);
+        b->function = function_unref(b->function);
+        run_until(b, b->n_busy == 0);
+        assert_int_equal(fake_kernel.n_closes, 1);
+        assert_false(fake_kernel.frozen);
+}
+
+static void test_policy_changes(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        b->config.policy = POLICY_OBSERVE;
+        function_correct(b->function, &example);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_state(b, FUNCTION_OBSERVED, "policy");
+        b->config.policy = POLICY_CLAIM;
+        function_correct(b->function, &example);
+        run_until(b, b->function->state == FUNCTION_CLAIMED);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+                TEST(test_observe),
+                TEST(test_settle),
+                TEST(test_error_and_recovery),
+                TEST(test_recovery_none),
+                TEST(test_overflow),
+                TEST(test_busy),
+                TEST(test_open_again),
+                TEST(test_unsupported),
+                TEST(test_denied),
+                TEST(test_permanent),
+                TEST(test_reset_fails),
+                TEST(test_request),
+                TEST(test_request_after_error),
+                TEST(test_request_during_endless_reset),
+                TEST(test_read_fails),
+                TEST(test_endless),
+                TEST(test_gone_while_opening),
+                TEST(test_gone_while_resetting),
+                TEST(test_policy_changes),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
