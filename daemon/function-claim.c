@@ -114,6 +114,7 @@ static void function_opened(Function *f, VfioDevice *device) {
         f->backoff_usec = 0;
         f->errors = f->errors_recovered = f->errors_resetting = 0;
         f->opened_now = true;
+        f->leave_deadline_usec = 0;
         f->interface = vfio_interface(device);
 
         ring_forget_function(f->context->ring, f->sysfs.fid);
@@ -188,6 +189,8 @@ static void done_close(WorkerJob *job) {
 }
 
 void function_let_go(Function *f) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
         assert(f);
         assert(f->device);
         assert(f->activity == FUNCTION_IDLE);
@@ -196,9 +199,12 @@ void function_let_go(Function *f) {
          * it was said when it first came, or the function is gone. */
         (void) function_drain(f);
 
-        /* The reset that a close does skips silently while the kernel handles an error. */
-        if (function_owes_recovery(f)) {
-                function_recover(f, LEAVE_USEC);
+        /* The reset that a close does skips silently while the kernel handles an error. However many
+         * errors come meanwhile, all of this is over by the deadline. */
+        if (f->leave_deadline_usec == 0)
+                f->leave_deadline_usec = now + LEAVE_USEC;
+        if (function_owes_recovery(f) && now < f->leave_deadline_usec) {
+                function_recover(f, f->leave_deadline_usec - now);
                 return;
         }
 

@@ -59,6 +59,9 @@ void function_update(Function *f) {
 
         verdict = state_decide(&f->facts);
 
+        if (verdict.hold)
+                f->leave_deadline_usec = 0;
+
         if (f->activity == FUNCTION_IDLE) {
                 if (verdict.hold && !f->device)
                         function_acquire(f);

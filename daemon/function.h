@@ -102,7 +102,8 @@ struct Function {
         uint64_t errors_resetting; /* how many of these the reset under way deals with */
         sd_event_source *reset_timer;
         uint64_t reset_delay_usec;
-        uint64_t reset_deadline_usec; /* CLOCK_MONOTONIC; 0 if no reset is due */
+        uint64_t reset_deadline_usec; /* CLOCK_MONOTONIC, as is … */
+        uint64_t leave_deadline_usec; /* … when letting go waits for no recovery any more; 0 if it does not let go */
 };
 
 /* Makes a function as sysfs describes it. context must outlive it. Returns 0, -ENOMEM, or an error of sd-event. */

@@ -5,8 +5,8 @@
  * The kernel log as a source of errors: PEC and FID of every error of every function, held by
  * anybody or nobody. Needs CAP_SYSLOG.
  *
- * Format of /dev/kmsg: Documentation/ABI/testing/dev-kmsg of Linux. User space can write there too,
- * but not with facility 0, so only lines of facility 0 count.
+ * Format of /dev/kmsg: Documentation/ABI/testing/dev-kmsg of Linux. User space can write there
+ * too, but not with facility 0, so only lines of facility 0 count.
  */
 
 #include <systemd/sd-event.h>
@@ -21,9 +21,10 @@ typedef struct KmsgError {
         uint32_t fid;
         uint16_t pec;
         uint64_t sequence;       /* of the line in the kernel log */
-        uint64_t monotonic_usec; /* the line's own time stamp */
+        uint64_t monotonic_usec; /* the line's own time stamp; of a Kmsg, never after now */
 } KmsgError;
 
+/* Of the callbacks only failed() may close the Kmsg. */
 typedef struct KmsgListener {
         /* An error of a PCI function was reported. */
         void (*error)(const KmsgError *error, void *userdata);
@@ -38,15 +39,24 @@ typedef struct KmsgListener {
 
 /*
  * Parses one line as /dev/kmsg gives it. Returns 1 and fills *ret for an error of a PCI function,
- * 0 for any other line (also one that was written from user space, *ret_sequence is filled for any well-formed line), -EBADMSG if it is malformed.
+ * 0 for any other line, also one that user space wrote, or -EBADMSG if it is none. *ret_sequence
+ * is filled unless it is none.
  */
 int kmsg_parse(const char *line, size_t size, KmsgError *ret, uint64_t *ret_sequence);
 
 /*
- * Reads /dev/kmsg in an event loop: the lines after sequence, or, if sequence is UINT64_MAX, those that come from
- * now on. listener must outlive it. Returns 0, -EPERM or -EACCES without CAP_SYSLOG, -ENOENT where there is no
- * /dev/kmsg, other errors of open(2).
+ * Reads /dev/kmsg in an event loop: the lines after sequence (of this boot), or, if sequence is
+ * UINT64_MAX, those that come from now on. listener must outlive it. Returns 0, -EPERM or -EACCES
+ * without CAP_SYSLOG, -ENOENT where there is no /dev/kmsg, other errors of open(2).
  */
 int kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);
+
+/*
+ * The same for an open file descriptor, which it takes over, also if it fails. Each read(2) gives
+ * one line. Does not seek.
+ */
+int kmsg_open_fd(
+        sd_event *event, int fd, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);
+
 Kmsg *kmsg_close(Kmsg *kmsg);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Kmsg *, kmsg_close);

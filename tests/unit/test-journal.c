@@ -411,7 +411,12 @@ static void test_memfd(void **state) {
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(sizeof(int))];
         } control;
-        struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
+        char byte; /* qemu-user answers a recvmsg() without a buffer itself */
+        struct iovec buffer = { &byte, sizeof(byte) };
+        struct msghdr message = { .msg_iov = &buffer,
+                                  .msg_iovlen = 1,
+                                  .msg_control = &control,
+                                  .msg_controllen = sizeof(control) };
         _cleanup_free_ char *huge = malloc(HUGE_SIZE);
         _cleanup_close_ int fd = -EBADF;
         Fixture *f = *state;
@@ -554,8 +559,8 @@ static void test_queue_counts_failures(void **state) {
         queue_text(f, "no name");
         assert_received(f,
                         "PRIORITY=4\nSYSLOG_IDENTIFIER=zpci-errord\n"
-                        "MESSAGE=1 messages of the daemon about itself are missing here: "
-                        "journald did not take them\n");
+                        "MESSAGE=1 message of the daemon about itself is missing here: "
+                        "journald did not take it\n");
 
         sendmsg_errno = EIO;
         queue_text(f, "A=1");
