@@ -49,6 +49,13 @@ static void on_function_removing(Function *f, const char *driver, void *userdata
 
         if (!driver)
                 (void) function_log(f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone");
+        else if (strcmp(driver, f->sysfs.driver) == 0)
+                (void) function_log(f,
+                                    LOG_INFO,
+                                    0,
+                                    ERRORD_MESSAGE_GONE_ID,
+                                    "gone: not to be watched any more (%s)",
+                                    f->sysfs.vfio_bound ? "policy is ignore" : "it has no VFIO device");
         else if (driver[0] == '\0')
                 (void) function_log(
                         f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone: unbound from %s", f->sysfs.driver);
