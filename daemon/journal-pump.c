@@ -18,8 +18,8 @@ struct JournalPump {
 };
 
 /*
- * Says how many entries are missing before the cursor, if any are. Until journald took that, the cursor stays
- * where it is, so that not even a crash makes a silent gap.
+ * Says how many entries are missing before the cursor, if any are. Until journald took that, the
+ * cursor stays where it is, so that not even a crash makes a silent gap.
  */
 static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
         uint64_t count = pump->untold + missed;
@@ -37,7 +37,10 @@ static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
         return 0;
 }
 
-/* Writes the entry after the cursor. Returns 1, 0 if there was none, -EAGAIN if journald does not take it now. */
+/*
+ * Writes the entry after the cursor. Returns 1, 0 if there was none, -EAGAIN if journald does not take
+ * it now.
+ */
 static int journal_pump_step(JournalPump *pump) {
         uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), missed = 0;
         const Record *record;

@@ -17,8 +17,8 @@ typedef struct JournalWire {
 } JournalWire;
 
 /*
- * Lays out an entry of "NAME=value" fields, whose bytes are not copied: they must outlive wire, and wire
- * must stay where it is. Returns 0, -EINVAL if there are no fields or one has no name or one that
+ * Lays out an entry of "NAME=value" fields, whose bytes are not copied: they must outlive wire, and
+ * wire must stay where it is. Returns 0, -EINVAL if there are no fields or one has no name or one that
  * journald would refuse, -E2BIG if there are more than JOURNAL_FIELDS_MAX.
  */
 int journal_wire_build(JournalWire *wire, const struct iovec *fields, size_t n_fields);
@@ -27,7 +27,7 @@ int journal_wire_build(JournalWire *wire, const struct iovec *fields, size_t n_f
 void journal_wire_copy(const JournalWire *wire, uint8_t *bytes);
 
 /*
- * Copies all of it to a new memfd, sealed, since journald takes no file that somebody could still change. Returns the
- * fd or a negative errno.
+ * Copies all of it to a new memfd, sealed, since journald takes no file that somebody could still
+ * change. Returns the fd or a negative errno.
  */
 int journal_wire_memfd(const struct iovec *iov, size_t n_iov);

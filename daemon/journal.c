@@ -226,9 +226,11 @@ static void journal_announce_dropped(Journal *journal) {
         n = snprintf(text,
                      sizeof(text),
                      "PRIORITY=4\nSYSLOG_IDENTIFIER=" ERRORD_PROGRAM "\nMESSAGE=%" PRIu64
-                     " messages of the daemon about itself are missing here: journald did not take "
-                     "them\n",
-                     journal->dropped);
+                     " %s of the daemon about itself %s missing here: journald did not take %s\n",
+                     journal->dropped,
+                     journal->dropped == 1 ? "message" : "messages",
+                     journal->dropped == 1 ? "is" : "are",
+                     journal->dropped == 1 ? "it" : "them");
         assert(n > 0 && (size_t) n < sizeof(text));
 
         wire.iov[0] = (struct iovec){ text, (size_t) n };

@@ -21,8 +21,9 @@
 typedef struct Journal Journal;
 
 /*
- * Makes a sender. Nothing is connected yet: journald may be absent, and come later. socket_path is JOURNAL_SOCKET
- * but in tests. Returns 0, -ENOMEM, -ENAMETOOLONG if the path does not fit a socket address, or an error of sd-event.
+ * Makes a sender. Nothing is connected yet: journald may be absent, and come later. socket_path is
+ * JOURNAL_SOCKET but in tests. Returns 0, -ENOMEM, -ENAMETOOLONG if the path does not fit a socket
+ * address, or an error of sd-event.
  */
 int journal_new(sd_event *event, const char *socket_path, Journal **ret);
 Journal *journal_free(Journal *journal);
@@ -31,8 +32,9 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Journal *, journal_free);
 /*
  * Sends one entry of "NAME=value" fields (values may hold any bytes). Returns
  *   0        journald's socket accepted it: sent, not stored
- *   -EAGAIN  journald is busy or absent, or memory or file descriptors are short. The event loop wakes up (and with
- *            it every post source) when it is worth another try: on EPOLLOUT, or, if journald is absent, once a second
+ *   -EAGAIN  journald is busy or absent, or memory or file descriptors are short. The event loop
+ *            wakes up (and with it every post source) when it is worth another try: on EPOLLOUT,
+ *            or, if journald is absent, once a second
  *   -EINVAL  a field has no name, or one that journald would refuse
  *   -E2BIG   there are more than JOURNAL_FIELDS_MAX fields
  *   other    the entry can never be sent
@@ -40,10 +42,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Journal *, journal_free);
 int journal_send(Journal *journal, const struct iovec *fields, size_t n_fields);
 
 /*
- * For what the daemon says of itself: the same, but an entry that cannot be sent now waits in a bounded queue, in order.
- * What does not fit is dropped and counted, and the count is said in an entry of its own as soon as there is room.
- * Has the signature of a LogSink (common/log.h) with the Journal as userdata.
+ * For what the daemon says of itself: the same, but an entry that cannot be sent now waits in a
+ * bounded queue, in order. What does not fit is dropped and counted, and the count is said in an entry
+ * of its own as soon as there is room. Has the signature of a LogSink (common/log.h) with the Journal
+ * as userdata.
  */
 void journal_send_or_queue(const struct iovec *fields, size_t n_fields, void *journal);
-/* Sends what waits in that queue, as far as journald takes it. Returns how many entries still wait. */
+/*
+ * Sends what waits in that queue, as far as journald takes it. Returns how many entries still wait.
+ */
 size_t journal_flush(Journal *journal);
