@@ -243,7 +243,8 @@ void journal_entry_of_gap(JournalEntry *entry,
 
         begin(entry);
         add(entry,
-            "MESSAGE=%" PRIu64 " %s about errors of PCI functions %s missing here: journald did not "
+            "MESSAGE=%" PRIu64
+            " %s about errors of PCI functions %s missing here: journald did not "
             "take %s. This is a gap in the journal only",
             count,
             count == 1 ? "entry" : "entries",
