@@ -41,32 +41,38 @@ static void on_function_added(Function *f, void *userdata) {
                 manager_say_status(m);
 }
 
-static void on_function_removing(Function *f, const char *driver, void *userdata) {
-        Manager *m = userdata;
+/* Why a function has no object any more. */
+static void say_gone(Function *f, const SysfsFunction *now) {
+        const char *why;
 
-        observer_hasten(m->observer, f);
-        bus_function_removing(m->bus, f);
-
-        if (!driver)
-                (void) function_log(f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone");
-        else if (strcmp(driver, f->sysfs.driver) == 0)
-                (void) function_log(f,
-                                    LOG_INFO,
-                                    0,
-                                    ERRORD_MESSAGE_GONE_ID,
-                                    "gone: not to be watched any more (%s)",
-                                    f->sysfs.vfio_bound ? "policy is ignore" : "it has no VFIO device");
-        else if (driver[0] == '\0')
-                (void) function_log(
-                        f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone: unbound from %s", f->sysfs.driver);
-        else
+        if (!now)
+                why = "it is not there any more";
+        else if (now->vfio_bound)
+                why = "its policy is ignore now";
+        else if (now->driver[0] == '\0')
+                why = "no driver is bound to it any more";
+        else if (strcmp(now->driver, f->sysfs.driver) == 0)
+                why = "its driver took its VFIO device away";
+        else {
                 (void) function_log(f,
                                     LOG_INFO,
                                     0,
                                     ERRORD_MESSAGE_GONE_ID,
                                     "gone: its driver changed from %s to %s",
                                     f->sysfs.driver,
-                                    driver);
+                                    now->driver);
+                return;
+        }
+
+        (void) function_log(f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone: %s", why);
+}
+
+static void on_function_removing(Function *f, const SysfsFunction *now, void *userdata) {
+        Manager *m = userdata;
+
+        observer_hasten(m->observer, f);
+        bus_function_removing(m->bus, f);
+        say_gone(f, now);
 }
 
 static void on_seen(const SysfsFunction *sysfs, void *userdata) {

@@ -80,11 +80,11 @@ static Entry *registry_find_address(const Registry *registry, const char *addres
         return NULL;
 }
 
-static void registry_drop(Registry *registry, Entry *entry, const char *driver) {
+static void registry_drop(Registry *registry, Entry *entry, const SysfsFunction *now) {
         _cleanup_(function_unrefp) Function *function = entry->function;
         size_t index = (size_t) (entry - registry->entries);
 
-        registry->listener->removing(function, driver, registry->listener->userdata);
+        registry->listener->removing(function, now, registry->listener->userdata);
 
         registry->n_entries--;
         memmove(entry, entry + 1, (registry->n_entries - index) * sizeof(*entry));
@@ -145,7 +145,7 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
 
         if (!registry_wants(registry, sysfs)) {
                 if (entry)
-                        registry_drop(registry, entry, sysfs->driver);
+                        registry_drop(registry, entry, sysfs);
                 return 0;
         }
 

@@ -15,8 +15,8 @@ typedef struct Registry Registry;
 typedef struct RegistryListener {
         /* It is in the registry now. */
         void (*added)(Function *function, void *userdata);
-        /* It is about to leave the registry; driver names its new one (or is empty), NULL if the function is not there any more. */
-        void (*removing)(Function *function, const char *driver, void *userdata);
+        /* It is about to leave the registry. now is what sysfs says of it, NULL if it is not there any more. */
+        void (*removing)(Function *function, const SysfsFunction *now, void *userdata);
         void *userdata;
 } RegistryListener;
 

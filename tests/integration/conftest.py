@@ -11,6 +11,9 @@ from service import Service
 from sim import Sim
 
 
+WRITE_CONFIG = 'mkdir -p /run/zpci-errord.conf.d; cat > /run/zpci-errord.conf.d/50-test.conf'
+
+
 def pytest_addoption(parser):
     parser.addoption('--daemon-wrapper', default='', metavar='COMMAND',
                      help='run the daemon under this, for example "valgrind --error-exitcode=99"')
@@ -46,7 +49,17 @@ def monitor(bus):
 
 
 @pytest.fixture
-def daemon(request, build, tmp_path, sim, journald, bus):
+def configure(namespace):
+    """configure(TEXT) writes a drop-in of the daemon's configuration. As it is at first, a function is
+    claimed at once."""
+    def write(text):
+        subprocess.run(namespace.command('sh', '-euc', WRITE_CONFIG), input=text, text=True, check=True)
+    write('[Errord]\nSettleSec=0\n')
+    return write
+
+
+@pytest.fixture
+def daemon(request, build, tmp_path, sim, journald, bus, configure):
     """The daemon, not started: daemon.start('--policy=claim'). At the end it has to stop cleanly,
     whatever a test did to it, and Valgrind has to be content."""
     wrapper = shlex.split(request.config.getoption('--daemon-wrapper'))
