@@ -14,12 +14,12 @@ import re
 import sys
 
 FLOORS = [
-    ['util', 'names', 'parse', 'log'],
+    ['util', 'names', 'parse', 'log', 'config-build'],  # config-build.h is made by Meson
     ['ccdf', 'pec', 'record', 'ring', 'balance', 'pairing', 'state', 'config', 'journal-entry'],
     ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'node-watch'],
     ['function', 'registry', 'observer'],
     ['bus', 'polkit', 'alert', 'journal-pump'],
-    ['manager', 'main', 'config-build'],  # config-build.h is made by Meson
+    ['manager', 'main'],
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 SILENT = (1, 2)
