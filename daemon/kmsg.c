@@ -64,12 +64,12 @@ static bool take_hex(Rest *rest, uint64_t max, uint64_t *ret) {
         return take_number(rest, "0123456789abcdef", parse_hex, max, ret);
 }
 
-/* An address never contains a blank, and here a colon follows it. */
+/* Up to the colon before the next blank. */
 static bool take_address(Rest *rest, char ret[static PCI_ADDRESS_SIZE]) {
         const char *blank = memchr(rest->p, ' ', (size_t) (rest->end - rest->p));
         size_t size;
 
-        if (!blank || blank == rest->p || blank[-1] != ':')
+        if (!blank || blank == rest->p)
                 return false;
         size = (size_t) (blank - rest->p) - 1;
         if (size >= PCI_ADDRESS_SIZE)

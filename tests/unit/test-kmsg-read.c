@@ -189,6 +189,8 @@ static void test_gaps(void **state) {
         failures[n_failures++] = EPIPE;
         say_error(&f, 3, 500, 1);
         check_heard(&f, "error 500 10 2\nprogress 500\n");
+        say_error(&f, 3, 502, 1);
+        check_heard(&f, "overrun 1\nerror 502 10 2\nprogress 502\n");
         stop(&f);
 }
 

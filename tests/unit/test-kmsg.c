@@ -15,6 +15,7 @@
 #define ERROR_TEXT   "zpci: 0001:00:00.0: Event 0x2 reports an error for PCI function 0x10"
 #define NUMBERS      "3,1234,5678901,"
 #define ERROR_PREFIX NUMBERS "-;"
+#define ZEROS        "00000000000000000000000000000000000000000000000000"
 #define ERROR_LINE   ERROR_PREFIX ERROR_TEXT "\n"
 
 /* The line in memory of its own, so that a sanitizer sees what is read behind it. */
@@ -104,8 +105,8 @@ static void test_look_alikes(void **state) {
                 "zpci: 0001:00:00.8: Event 0x2 reports an error for PCI function 0x10\n",
                 ERROR_PREFIX
                 "zpci: 0001:00:00.0 Event 0x2 reports an error for PCI function 0x10\n",
-                ERROR_PREFIX
-                "zpci: 000000000000000000000001:00:00.0: Event 0x2 reports an error for PCI function 0x10\n",
+                ERROR_PREFIX "zpci: " ZEROS ZEROS
+                             "1:00:00.0: Event 0x2 reports an error for PCI function 0x10\n",
                 ERROR_PREFIX "zpci: : Event 0x2 reports an error for PCI function 0x10\n",
                 ERROR_PREFIX "zpci:  Event 0x2 reports an error for PCI function 0x10\n",
                 ERROR_PREFIX "zpci: 0001:00:00.0:\n",
