@@ -140,13 +140,15 @@ int vfio_error_learn(VfioDevice *device, VfioProblem *problem) {
 }
 
 static int vfio_read_ccdf(VfioDevice *device, Record *record) {
+        /* struct vfio_device_feature, whose data are a struct vfio_device_feature_zpci_err. */
         struct {
-                struct vfio_device_feature feature;
-                __aligned_u64 data;
+                uint32_t argsz;
+                uint32_t flags;
+                uint64_t data;
         } get = {
-                .feature.argsz = sizeof(get),
-                .feature.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_ZPCI_ERROR,
-                .data          = (uintptr_t) record->raw,
+                .argsz = sizeof(get),
+                .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_ZPCI_ERROR,
+                .data  = (uintptr_t) record->raw,
         };
 
         record->raw_size = device->record_size;

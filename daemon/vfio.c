@@ -33,15 +33,20 @@ int vfio_open_node(const char *path, VfioProblem *problem) {
 }
 
 static int vfio_arm(const VfioDevice *device, uint32_t index, int event_fd) {
+        /* struct vfio_irq_set, whose data are one eventfd. */
         struct {
-                struct vfio_irq_set set;
+                uint32_t argsz;
+                uint32_t flags;
+                uint32_t index;
+                uint32_t start;
+                uint32_t count;
                 int32_t event_fd;
         } irq = {
-                .set.argsz = sizeof(irq),
-                .set.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                .set.index = index,
-                .set.count = 1,
-                .event_fd  = event_fd,
+                .argsz    = sizeof(irq),
+                .flags    = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                .index    = index,
+                .count    = 1,
+                .event_fd = event_fd,
         };
 
         return ioctl(device->fd, VFIO_DEVICE_SET_IRQS, &irq) < 0 ? -errno : 0;
