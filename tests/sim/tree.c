@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "tree.h"
+
+#define GROUP_MAJOR 243
+#define CDEV_MAJOR  244
+
+static char *join(char ret[static PATH_MAX], const Sim *sim, const char *format, va_list ap) {
+        int n = snprintf(ret, PATH_MAX, "%s", sim->dir);
+
+        vsnprintf(ret + n, PATH_MAX - (size_t) n, format, ap);
+        return ret;
+}
+
+/* The path of something below the testbed. */
+static __attribute__((__format__(printf, 3, 4))) char *
+below(char ret[static PATH_MAX], const Sim *sim, const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        join(ret, sim, format, ap);
+        va_end(ap);
+        return ret;
+}
+
+static int make_parents(char *path, size_t from) {
+        for (char *p = strchr(path + from + 1, '/'); p; p = strchr(p + 1, '/')) {
+                *p = '\0';
+                if (mkdir(path, 0755) < 0 && errno != EEXIST)
+                        return -errno;
+                *p = '/';
+        }
+        return 0;
+}
+
+static int make_dir(const Sim *sim, const char *path) {
+        char full[PATH_MAX];
+
+        below(full, sim, "%s/", path);
+        return make_parents(full, strlen(sim->dir));
+}
+
+static int write_path(const char *path, const void *data, size_t size) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), r = 0;
+
+        if (fd < 0)
+                return -errno;
+        if (write(fd, data, size) != (ssize_t) size)
+                r = -EIO;
+        close(fd);
+        return r;
+}
+
+static __attribute__((__format__(printf, 3, 4))) int
+write_file(const Sim *sim, const char *path, const char *format, ...) {
+        char full[PATH_MAX], value[512];
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vsnprintf(value, sizeof(value), format, ap);
+        va_end(ap);
+        return write_path(below(full, sim, "%s", path), value, (size_t) n);
+}
+
+/* A link inside of /sys, relative as the kernel makes them. */
+static int link_to(const Sim *sim, const char *from, const char *to) {
+        char full[PATH_MAX], target[PATH_MAX] = "";
+        int r;
+
+        below(full, sim, "%s", from);
+        r = make_parents(full, strlen(sim->dir));
+        if (r < 0)
+                return r;
+        for (const char *p = strchr(from + 1, '/'); p && (p = strchr(p + 1, '/'));)
+                strncat(target, "../", sizeof(target) - strlen(target) - 1);
+        strncat(target, to + strlen("/sys/"), sizeof(target) - strlen(target) - 1);
+        (void) unlink(full);
+        return symlink(target, full) < 0 ? -errno : 0;
+}
+
+static void unlink_below(const Sim *sim, const char *format, ...) __attribute__((__format__(printf, 2, 3)));
+static void unlink_below(const Sim *sim, const char *format, ...) {
+        char full[PATH_MAX];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) remove(join(full, sim, format, ap));
+        va_end(ap);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        (void) remove(path);
+        return 0;
+}
+
+static void remove_tree(const Sim *sim, const char *path) {
+        char full[PATH_MAX];
+
+        (void) nftw(below(full, sim, "%s", path), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A device node: a sparse file whose size says what it is, and the link that tells umockdev its number. */
+static int make_node(const Sim *sim, const char *path, uint64_t size, unsigned mode, const char *number, uint64_t *ret) {
+        char full[PATH_MAX], name[PATH_MAX];
+        struct stat st;
+        int fd, r = 0;
+
+        below(full, sim, "%s", path);
+        r = make_parents(full, strlen(sim->dir));
+        if (r < 0)
+                return r;
+        (void) unlink(full);
+        fd = open(full, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+        if (ftruncate(fd, (off_t) size) < 0 || fchmod(fd, mode) < 0 || fstat(fd, &st) < 0)
+                r = -errno;
+        else if (ret)
+                *ret = st.st_ino;
+        close(fd);
+        if (r < 0 || !number)
+                return r;
+
+        snprintf(name, sizeof(name), "%s", path + strlen("/dev/"));
+        for (char *p = name; *p; p++)
+                if (*p == '/')
+                        *p = '_';
+        below(full, sim, "/dev/.node/%s", name);
+        (void) unlink(full);
+        return symlink(number, full) < 0 ? -errno : 0;
+}
+
+void tree_devpath(const SimFunction *f, char ret[static 128]) {
+        snprintf(ret, 128, "/devices/pci%.7s/%s", f->address, f->address);
+}
+
+static void sys_path(const SimFunction *f, char ret[static 160], const char *name) {
+        char devpath[128];
+
+        tree_devpath(f, devpath);
+        snprintf(ret, 160, "/sys%s%s%s", devpath, *name ? "/" : "", name);
+}
+
+bool tree_is_vfio(const char *driver) {
+        return strstr(driver, "vfio") != NULL;
+}
+
+int tree_attribute(Sim *sim, const SimFunction *f, const char *name, const void *value, size_t size) {
+        char path[160], full[PATH_MAX];
+
+        sys_path(f, path, name);
+        below(full, sim, "%s", path);
+        if (value)
+                return write_path(full, value, size);
+        return unlink(full) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static __attribute__((__format__(printf, 4, 5))) int
+attribute(Sim *sim, const SimFunction *f, const char *name, const char *format, ...) {
+        char value[128];
+        va_list ap;
+        int n;
+
+        va_start(ap, format);
+        n = vsnprintf(value, sizeof(value), format, ap);
+        va_end(ap);
+        return tree_attribute(sim, f, name, value, (size_t) n);
+}
+
+static int write_uevent(Sim *sim, const SimFunction *f) {
+        return attribute(sim,
+                         f,
+                         "uevent",
+                         "%s%s%sPCI_CLASS=20000\nPCI_ID=15B3:1018\nPCI_SUBSYS_ID=15B3:0008\nPCI_SLOT_NAME=%s\n",
+                         *f->driver ? "DRIVER=" : "",
+                         f->driver,
+                         *f->driver ? "\n" : "",
+                         f->address);
+}
+
+static int add_zpci_attributes(Sim *sim, const SimFunction *f) {
+        char path[PATH_MAX];
+
+        (void) attribute(sim, f, "function_id", "0x%08x\n", f->fid);
+        (void) attribute(sim, f, "function_handle", "0x%08x\n", f->fh);
+        (void) attribute(sim, f, "pchid", "0x%04x\n", f->pchid);
+        (void) attribute(sim, f, "pfgid", "0x%02x\n", f->pfgid);
+        (void) attribute(sim, f, "vfn", "0x%04x\n", f->vfn);
+        (void) attribute(sim, f, "pft", "0x%02x\n", f->pft);
+        (void) attribute(sim, f, "port", "0\n");
+        (void) attribute(sim, f, "uid", "0x%x\n", f->uid);
+        (void) attribute(sim, f, "uid_is_unique", "1\n");
+        (void) attribute(sim, f, "mio_enabled", "1\n");
+        (void) attribute(sim, f, "recover", "%s", "");
+
+        snprintf(path, sizeof(path), "/sys/bus/pci/slots/%08x", f->fid);
+        (void) make_dir(sim, path);
+        snprintf(path, sizeof(path), "/sys/bus/pci/slots/%08x/address", f->fid);
+        (void) write_file(sim, path, "%.10s\n", f->address);
+        snprintf(path, sizeof(path), "/sys/bus/pci/slots/%08x/power", f->fid);
+        return write_file(sim, path, "1\n");
+}
+
+int tree_add(Sim *sim, SimFunction *f) {
+        char device[160], from[256], to[256];
+        int r;
+
+        sys_path(f, device, "");
+        r = make_dir(sim, device);
+        if (r < 0)
+                return r;
+        (void) write_uevent(sim, f);
+        (void) attribute(sim, f, "vendor", "0x15b3\n");
+        (void) attribute(sim, f, "device", "0x1018\n");
+        (void) attribute(sim, f, "class", "0x020000\n");
+        (void) attribute(sim, f, "driver_override", "(null)\n");
+        if (f->zpci)
+                (void) add_zpci_attributes(sim, f);
+
+        snprintf(from, sizeof(from), "%s/subsystem", device);
+        (void) link_to(sim, from, "/sys/bus/pci");
+        snprintf(from, sizeof(from), "/sys/bus/pci/devices/%s", f->address);
+        (void) link_to(sim, from, device);
+        snprintf(from, sizeof(from), "%s/iommu_group", device);
+        snprintf(to, sizeof(to), "/sys/kernel/iommu_groups/%u", f->group);
+        (void) link_to(sim, from, to);
+        snprintf(from, sizeof(from), "/sys/kernel/iommu_groups/%u/devices/%s", f->group, f->address);
+        r = link_to(sim, from, device);
+        if (r < 0)
+                return r;
+        return tree_property(sim, f, NULL, NULL);
+}
+
+void tree_remove(Sim *sim, SimFunction *f) {
+        char path[160];
+
+        sys_path(f, path, "");
+        remove_tree(sim, path);
+        unlink_below(sim, "/sys/bus/pci/devices/%s", f->address);
+        unlink_below(sim, "/run/udev/data/+pci:%s", f->address);
+        snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%u", f->group);
+        remove_tree(sim, path);
+        snprintf(path, sizeof(path), "/sys/bus/pci/slots/%08x", f->fid);
+        if (f->zpci)
+                remove_tree(sim, path);
+        tree_devpath(f, path);
+        *strrchr(path, '/') = '\0';
+        unlink_below(sim, "/sys%s", path); /* the bus goes with its last function */
+}
+
+static int bind_cdev(Sim *sim, SimFunction *f, unsigned mode) {
+        char name[32], path[512], to[256], number[32];
+        bool node = f->set.path & SIM_PATH_CDEV;
+        int r;
+
+        /* The device is in sysfs in any case; its number and node only with CONFIG_VFIO_DEVICE_CDEV. */
+        snprintf(name, sizeof(name), "vfio%d", f->vfio_index);
+        snprintf(number, sizeof(number), "%u:%d", CDEV_MAJOR, f->vfio_index);
+        snprintf(path, sizeof(path), "vfio-dev/%s", name);
+        sys_path(f, to, path);
+        r = make_dir(sim, to);
+        if (r < 0)
+                return r;
+        snprintf(path, sizeof(path), "%s/uevent", to);
+        if (node)
+                (void) write_file(sim, path, "MAJOR=%u\nMINOR=%d\nDEVNAME=vfio/devices/%s\n", CDEV_MAJOR, f->vfio_index, name);
+        else
+                (void) write_file(sim, path, "%s", "");
+        snprintf(path, sizeof(path), "%s/subsystem", to);
+        (void) link_to(sim, path, "/sys/class/vfio-dev");
+        snprintf(path, sizeof(path), "/sys/class/vfio-dev/%s", name);
+        r = link_to(sim, path, to);
+        if (r < 0 || !node)
+                return r;
+
+        if (sim->state->iommu_ino == 0) {
+                uint64_t tag = sim_node_size(SIM_NODE_IOMMU, 0);
+
+                r = make_node(sim, "/dev/iommu", tag, mode, "10:263", &sim->state->iommu_ino);
+                if (r < 0)
+                        return r;
+        }
+        snprintf(path, sizeof(path), "%s/dev", to);
+        (void) write_file(sim, path, "%s\n", number);
+        snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+        return make_node(sim, path, sim_node_size(SIM_NODE_CDEV, sim_slot(sim, f)), mode, number, f->ino + SIM_NODE_CDEV);
+}
+
+static int bind_group(Sim *sim, SimFunction *f, unsigned mode) {
+        uint64_t tag = sim_node_size(SIM_NODE_GROUP, sim_slot(sim, f));
+        char to[256], path[512], number[32];
+        int r;
+
+        snprintf(number, sizeof(number), "%u:%u", GROUP_MAJOR, f->group);
+        snprintf(to, sizeof(to), "/sys/devices/virtual/vfio/%u", f->group);
+        r = make_dir(sim, to);
+        if (r < 0)
+                return r;
+        snprintf(path, sizeof(path), "%s/uevent", to);
+        (void) write_file(sim, path, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/%u\n", GROUP_MAJOR, f->group, f->group);
+        snprintf(path, sizeof(path), "%s/dev", to);
+        (void) write_file(sim, path, "%s\n", number);
+        snprintf(path, sizeof(path), "%s/subsystem", to);
+        (void) link_to(sim, path, "/sys/class/vfio");
+        snprintf(path, sizeof(path), "/sys/class/vfio/%u", f->group);
+        r = link_to(sim, path, to);
+        if (r < 0)
+                return r;
+
+        if (sim->state->container_ino == 0) {
+                uint64_t container = sim_node_size(SIM_NODE_CONTAINER, 0);
+
+                r = make_node(sim, "/dev/vfio/vfio", container, mode, "10:196", &sim->state->container_ino);
+                if (r < 0)
+                        return r;
+        }
+        snprintf(path, sizeof(path), "/sim/device/%u", sim_slot(sim, f));
+        r = make_node(sim, path, sim_node_size(SIM_NODE_DEVICE, sim_slot(sim, f)), mode, NULL, f->ino + SIM_NODE_DEVICE);
+        if (r < 0)
+                return r;
+        snprintf(path, sizeof(path), "/dev/vfio/%u", f->group);
+        return make_node(sim, path, tag, mode, number, f->ino + SIM_NODE_GROUP);
+}
+
+int tree_bind(Sim *sim, SimFunction *f, bool world) {
+        unsigned mode = world ? 0666 : 0600;
+        char device[160], path[256], to[256];
+        int r;
+
+        sys_path(f, device, "");
+        snprintf(path, sizeof(path), "%s/driver", device);
+        snprintf(to, sizeof(to), "/sys/bus/pci/drivers/%s", f->driver);
+        r = make_dir(sim, to);
+        if (r < 0)
+                return r;
+        (void) link_to(sim, path, to);
+        snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/%s", f->driver, f->address);
+        (void) link_to(sim, path, device);
+        (void) write_uevent(sim, f);
+        if (!tree_is_vfio(f->driver))
+                return 0;
+
+        r = bind_cdev(sim, f, mode);
+        if (r >= 0 && (f->set.path & SIM_PATH_GROUP))
+                r = bind_group(sim, f, mode);
+        return r;
+}
+
+void tree_unregister(Sim *sim, SimFunction *f) {
+        char path[160];
+
+        sys_path(f, path, "vfio-dev");
+        remove_tree(sim, path);
+        unlink_below(sim, "/sys/class/vfio-dev/vfio%d", f->vfio_index);
+        unlink_below(sim, "/dev/vfio/devices/vfio%d", f->vfio_index);
+        unlink_below(sim, "/dev/.node/vfio_devices_vfio%d", f->vfio_index);
+        snprintf(path, sizeof(path), "/sys/devices/virtual/vfio/%u", f->group);
+        remove_tree(sim, path);
+        unlink_below(sim, "/sys/class/vfio/%u", f->group);
+        unlink_below(sim, "/dev/vfio/%u", f->group);
+        unlink_below(sim, "/dev/.node/vfio_%u", f->group);
+        unlink_below(sim, "/sim/device/%u", sim_slot(sim, f));
+}
+
+void tree_unbind(Sim *sim, SimFunction *f) {
+        char path[160];
+
+        sys_path(f, path, "driver");
+        unlink_below(sim, "%s", path);
+        unlink_below(sim, "/sys/bus/pci/drivers/%s/%s", f->driver, f->address);
+        *f->driver = '\0';
+        (void) write_uevent(sim, f);
+}
+
+int tree_property(Sim *sim, const SimFunction *f, const char *key, const char *value) {
+        char path[PATH_MAX], old[4096] = "", new[8192] = "";
+        size_t n = key ? strlen(key) : 0;
+        FILE *file;
+
+        below(path, sim, "/run/udev/data/+pci:%s", f->address);
+        file = fopen(path, "re");
+        if (file) {
+                size_t k = fread(old, 1, sizeof(old) - 1, file);
+
+                old[k] = '\0';
+                fclose(file);
+        } else
+                snprintf(old, sizeof(old), "I:1000000\nE:ID_PATH=pci-%s\nV:1\n", f->address);
+
+        for (char *line = strtok(old, "\n"); line; line = strtok(NULL, "\n"))
+                if (!key || strncmp(line, "E:", 2) != 0 || strncmp(line + 2, key, n) != 0 || line[2 + n] != '=')
+                        snprintf(new + strlen(new), sizeof(new) - strlen(new), "%s\n", line);
+        if (value)
+                snprintf(new + strlen(new), sizeof(new) - strlen(new), "E:%s=%s\n", key, value);
+        return write_path(path, new, strlen(new));
+}
+
+void tree_properties(Sim *sim, const SimFunction *f, char *ret, size_t size) {
+        char path[PATH_MAX], device[160], line[1024];
+        FILE *file;
+
+        *ret = '\0';
+        sys_path(f, device, "uevent");
+        file = fopen(below(path, sim, "%s", device), "re");
+        while (file && fgets(line, sizeof(line), file))
+                snprintf(ret + strlen(ret), size - strlen(ret), "%s", line);
+        if (file)
+                fclose(file);
+
+        file = fopen(below(path, sim, "/run/udev/data/+pci:%s", f->address), "re");
+        while (file && fgets(line, sizeof(line), file)) {
+                if (strncmp(line, "E:", 2) == 0)
+                        snprintf(ret + strlen(ret), size - strlen(ret), "%s", line + 2);
+                else if (strncmp(line, "I:", 2) == 0)
+                        snprintf(ret + strlen(ret), size - strlen(ret), "USEC_INITIALIZED=%s", line + 2);
+        }
+        if (file)
+                fclose(file);
+}
+
+int tree_init(Sim *sim, bool world, bool kmsg) {
+        static const char *const dirs[] = {
+                "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci/slots",
+                "/sys/class/vfio",      "/sys/class/vfio-dev",           "/sys/kernel/iommu_groups",
+                "/dev/.node",           "/dev/vfio",                     "/run/udev/data",
+                "/monitors",            "/sim/device",
+        };
+        char path[PATH_MAX];
+        struct stat st;
+        int r = 0;
+
+        for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs) && r == 0; i++)
+                r = make_dir(sim, dirs[i]);
+        if (r < 0)
+                return r;
+        /* umockdev's library makes the monitors' sockets, ours renames them */
+        if (chmod(sim->dir, world ? 0777 : 0700) < 0 || chmod(below(path, sim, "/monitors"), world ? 0777 : 0700) < 0)
+                return -errno;
+        if (stat(sim->dir, &st) < 0)
+                return -errno;
+        sim->state->dev_major = major(st.st_dev);
+        sim->state->dev_minor = minor(st.st_dev);
+        return kmsg ? make_node(sim, "/dev/kmsg", 0, world ? 0666 : 0600, "1:11", NULL) : 0;
+}
