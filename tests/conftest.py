@@ -45,6 +45,6 @@ def pytest_runtest_makereport(item):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for name, fixture in item.funcargs.items():
+        for fixture in {id(value): value for value in item.funcargs.values()}.values():
             if text := getattr(fixture, 'evidence', lambda: '')():
-                report.sections.append((f'evidence of {name}', text))
+                report.sections.append((type(fixture).__name__, text))

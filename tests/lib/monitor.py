@@ -51,19 +51,27 @@ class Monitor:
         """rule: the rest of the match rule, for those who want less."""
         self.name = name
         self.signals = []
+        self.owner = ''  # the daemon's unique name, empty while there is none
         self.connection = dbus.bus.BusConnection(address, mainloop=DBusGMainLoop())
         self.connection.set_exit_on_disconnect(False)
         self.connection.add_message_filter(self._filter)
-        # Answered when it is in force.
+        # Answered when they are in force.
         self.connection.add_match_string(f"type='signal',sender='{name}'" + rule)
+        self.connection.add_match_string(
+            f"type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{name}'")
+        if self.connection.name_has_owner(name):
+            self.owner = str(self.connection.get_name_owner(name))
 
     def _filter(self, _connection, message):
-        if (message.get_type() == dbus.lowlevel.MESSAGE_TYPE_SIGNAL
-                and message.get_sender() not in ('org.freedesktop.DBus', None)
-                and message.get_interface() != 'org.freedesktop.DBus.Local'):
-            self.signals.append(Signal(
+        if message.get_type() == dbus.lowlevel.MESSAGE_TYPE_SIGNAL:
+            signal = Signal(
                 str(message.get_path()), str(message.get_interface()), str(message.get_member()),
-                plain(message.get_args_list(byte_arrays=False))))
+                plain(message.get_args_list(byte_arrays=False)))
+            if signal.member == 'NameOwnerChanged':
+                self.owner = signal.args[2]
+            elif not signal.interface.startswith('org.freedesktop.DBus.Local') \
+                    and message.get_sender() != 'org.freedesktop.DBus':
+                self.signals.append(signal)
         return dbus.lowlevel.HANDLER_RESULT_NOT_YET_HANDLED
 
     def call(self, path, interface, method, signature='', *args, seconds=10):
@@ -95,7 +103,9 @@ class Monitor:
 
     def wait_until(self, condition, what, seconds=10):
         """Takes in signals until condition() is true; returns what it gave."""
-        deadline = Deadline(seconds, lambda: f'{what}; signals so far: {self.signals[-10:]}')
+        def missed():
+            return f'{what() if callable(what) else what}; signals so far: {self.signals[-10:]}'
+        deadline = Deadline(seconds, missed)
         context = GLib.MainContext.default()
         while not (result := condition()):
             # Wakes the context up when it is too late; gone with the first signal before.
@@ -112,15 +122,25 @@ class Monitor:
             return found[:count] if len(found) >= count else None
         return self.wait_until(enough, f'{count} of {" ".join(members)}', seconds)
 
+    def wait_owner(self, other_than='', seconds=10):
+        """Waits until the daemon has its name; after a restart, other_than the earlier owner."""
+        return self.wait_until(
+            lambda: self.owner not in ('', other_than) and self.owner, f'an owner of {self.name}',
+            seconds)
+
     def wait_property(self, path, interface, prop, value, seconds=10):
-        """Waits until a property has a value. It is asked again after each signal."""
+        """Waits until a property has a value; its object, and the daemon, may have to come first.
+        It is asked again after each signal."""
         last = None
 
         def reached():
             nonlocal last
-            last = self.get(path, interface, prop)
+            try:
+                last = self.get(path, interface, prop)
+            except dbus.DBusException as exception:
+                last = exception.get_dbus_name()
             return last == value
-        self.wait_until(reached, f'{prop} == {value!r} of {path}', seconds)
+        self.wait_until(reached, lambda: f'{prop} == {value!r} of {path}, which is {last!r}', seconds)
 
     def close(self):
         self.connection.close()

@@ -55,9 +55,6 @@ def make_bus(request, tmp_path, journald):
 def client(address, subscribed):
     """What somebody may do: (the error of a call or None, the signals received)."""
     monitor = Monitor(address)
-    gone = []
-    monitor.connection.add_signal_receiver(
-        lambda *_: gone.append(True), 'NameOwnerChanged', 'org.freedesktop.DBus', arg0=NAME)
     try:
         monitor.call(MANAGER, INTERFACE, 'Call')
         error = None
@@ -65,7 +62,7 @@ def client(address, subscribed):
         error = exception.get_dbus_name()
     os.write(subscribed, b'\n')
     # The bus tells of the leaving after it passed on what was sent before that.
-    monitor.wait_until(lambda: gone, 'the owner to leave')
+    monitor.wait_until(lambda: not monitor.owner, 'the owner to leave')
     return error, [signal.member for signal in monitor.signals]
 
 
