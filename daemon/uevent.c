@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <libudev.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,22 +14,20 @@
 
 /* A storm of errors is a storm of uevents, and a hot-plugged adapter brings hundreds of functions. */
 #define UEVENT_BUFFER_SIZE (16 * 1024 * 1024)
-/* Events that are read before others in the event loop have their turn. */
-#define UEVENT_BATCH 32
+/* Functions that are looked at before others in the event loop have their turn: some 5 ms. */
+#define UEVENT_BATCH 16
 
 struct Uevent {
         const UeventListener *listener;
         struct udev *udev;
         struct udev_monitor *monitor;
         sd_event_source *source;
+        sd_event_source *scan_source; /* goes on with a scan */
+        DIR *scan;                    /* what is left to scan, NULL if none goes on */
 };
 
 static void udev_device_unrefp(struct udev_device **device) {
         (void) udev_device_unref(*device);
-}
-
-static void udev_enumerate_unrefp(struct udev_enumerate **enumerate) {
-        (void) udev_enumerate_unref(*enumerate);
 }
 
 /* errno as a negative error, also where a library forgot to set it. */
@@ -34,38 +35,139 @@ static int uevent_errno(void) {
         return errno > 0 ? -errno : -EIO;
 }
 
-/* Tells what sysfs says of a device. Returns 1 if it is a zPCI function, right or wrong. */
-static int uevent_tell(Uevent *uevent, struct udev_device *device) {
+/*
+ * Tells what is at an address now. A device that came with an event shows the past, and libudev
+ * remembers what it read, hence a fresh one. Returns 1 if there is a zPCI function, right or wrong, 0 if
+ * there is none, or -ENOMEM.
+ */
+static int uevent_look(Uevent *uevent, const char *address) {
+        _cleanup_(udev_device_unrefp) struct udev_device *device = NULL;
         const UeventListener *listener = uevent->listener;
         SysfsFunction function;
         SysfsProblem problem;
         int r;
 
+        errno = 0;
+        device = udev_device_new_from_subsystem_sysname(uevent->udev, "pci", address);
+        if (!device)
+                return errno == ENOMEM ? -ENOMEM : 0;
+
         r = sysfs_read_function(device, &function, &problem);
         if (problem.attribute)
-                listener->bad(function.address, &problem, listener->userdata);
+                listener->bad(address, &problem, listener->userdata);
         if (r == 1)
                 listener->seen(&function, listener->userdata);
-        else if (r < 0 && r != -EBADMSG && r != -ENODEV && r != -EINVAL)
-                listener->failed(r, listener->userdata);
 
         return r == 1 || r == -EBADMSG;
 }
 
-/*
- * Tells what is at an address now, whatever it was that happened there. The device that came with
- * an event shows the past, and libudev remembers what it read, hence a fresh one.
- */
+/* Something happened at an address. Whatever it was: what counts is what is there now. */
 static void uevent_correct(Uevent *uevent, const char *address) {
-        _cleanup_(udev_device_unrefp) struct udev_device *device = NULL;
         const UeventListener *listener = uevent->listener;
+        int r;
+
+        r = uevent_look(uevent, address);
+        if (r < 0)
+                listener->failed(r, listener->userdata);
+        else if (r == 0)
+                listener->gone(address, listener->userdata);
+}
+
+static void uevent_scan_stop(Uevent *uevent) {
+        if (uevent->scan)
+                (void) closedir(uevent->scan);
+        uevent->scan = NULL;
+        (void) sd_event_source_set_enabled(uevent->scan_source, SD_EVENT_OFF);
+}
+
+/*
+ * Begins a scan of the folder that lists the PCI functions. libudev's own enumeration would read
+ * every one of them before it returns.
+ */
+static int uevent_scan_begin(Uevent *uevent) {
+        _cleanup_(udev_device_unrefp) struct udev_device *bus = NULL;
+        const UeventListener *listener = uevent->listener;
+        char path[PATH_MAX];
+
+        uevent_scan_stop(uevent);
 
         errno = 0;
-        device = udev_device_new_from_subsystem_sysname(uevent->udev, "pci", address);
-        if (!device && errno == ENOMEM)
-                listener->failed(-ENOMEM, listener->userdata);
-        else if (!device || !uevent_tell(uevent, device))
-                listener->gone(address, listener->userdata);
+        bus = udev_device_new_from_subsystem_sysname(uevent->udev, "subsystem", "pci");
+        if (bus) {
+                (void) snprintf(path, sizeof(path), "%s/devices", udev_device_get_syspath(bus));
+                uevent->scan = opendir(path);
+        }
+        if (!uevent->scan && errno != ENOENT && errno != ENODEV) /* a machine without PCI has no functions */
+                return uevent_errno();
+
+        listener->scan_begin(listener->userdata);
+        return 0;
+}
+
+/* Tells of one function. Returns 1, 0 if it was the last one, or a negative errno: then the scan has no end. */
+static int uevent_scan_step(Uevent *uevent) {
+        const UeventListener *listener = uevent->listener;
+        const struct dirent *entry = NULL;
+        int r = 0;
+
+        errno = 0;
+        if (uevent->scan)
+                entry = readdir(uevent->scan);
+
+        if (entry && pci_address_valid(entry->d_name))
+                r = uevent_look(uevent, entry->d_name);
+        else if (!entry && errno > 0)
+                r = -errno;
+        if (entry && r >= 0)
+                return 1;
+
+        uevent_scan_stop(uevent);
+        if (r == 0)
+                listener->scan_end(listener->userdata);
+        return r;
+}
+
+static int uevent_on_scan(sd_event_source *source, void *userdata) {
+        Uevent *uevent = userdata;
+        const UeventListener *listener = uevent->listener;
+        int r = 1;
+
+        for (unsigned n = 0; r > 0 && n < UEVENT_BATCH; n++)
+                r = uevent_scan_step(uevent);
+        if (r < 0)
+                listener->failed(r, listener->userdata);
+
+        return 0;
+}
+
+int uevent_scan(Uevent *uevent) {
+        int r;
+
+        assert(uevent);
+
+        r = uevent_scan_begin(uevent);
+        if (r < 0)
+                return r;
+
+        do
+                r = uevent_scan_step(uevent);
+        while (r > 0);
+        if (r < 0)
+                return r;
+
+        return sd_event_source_set_enabled(uevent->source, SD_EVENT_ON);
+}
+
+int uevent_rescan(Uevent *uevent) {
+        int r;
+
+        assert(uevent);
+
+        r = uevent_scan_begin(uevent);
+        if (r < 0)
+                return r;
+
+        return sd_event_source_set_enabled(uevent->scan_source, SD_EVENT_ON);
 }
 
 static void uevent_tell_error(Uevent *uevent, const char *address, const char *text) {
@@ -154,7 +256,7 @@ static int uevent_on_readable(sd_event_source *source, int fd, uint32_t revents,
         else
                 listener->failed(r, listener->userdata);
 
-        r = uevent_scan(uevent);
+        r = uevent_rescan(uevent);
         if (r < 0)
                 listener->failed(r, listener->userdata);
 
@@ -195,7 +297,15 @@ static int uevent_connect(Uevent *uevent, sd_event *event) {
         (void) sd_event_source_set_description(uevent->source, "uevent");
 
         /* Events are kept for after the first scan, so that nothing falls between the two. */
-        return sd_event_source_set_enabled(uevent->source, SD_EVENT_OFF);
+        r = sd_event_source_set_enabled(uevent->source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        r = sd_event_add_defer(event, &uevent->scan_source, uevent_on_scan, uevent);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(uevent->scan_source, "uevent-scan");
+        return sd_event_source_set_enabled(uevent->scan_source, SD_EVENT_OFF);
 }
 
 int uevent_open(sd_event *event, const UeventListener *listener, Uevent **ret) {
@@ -224,58 +334,11 @@ Uevent *uevent_close(Uevent *uevent) {
         if (!uevent)
                 return NULL;
 
+        uevent_scan_stop(uevent);
+        (void) sd_event_source_disable_unref(uevent->scan_source);
         (void) sd_event_source_disable_unref(uevent->source);
         (void) udev_monitor_unref(uevent->monitor);
         (void) udev_unref(uevent->udev);
         free(uevent);
         return NULL;
-}
-
-static int uevent_enumerate(Uevent *uevent, struct udev_enumerate **ret) {
-        _cleanup_(udev_enumerate_unrefp) struct udev_enumerate *enumerate = NULL;
-        int r;
-
-        errno = 0;
-        enumerate = udev_enumerate_new(uevent->udev);
-        if (!enumerate)
-                return uevent_errno();
-
-        r = udev_enumerate_add_match_subsystem(enumerate, "pci");
-        if (r < 0)
-                return r;
-        r = udev_enumerate_scan_devices(enumerate);
-        if (r < 0)
-                return r;
-
-        *ret = TAKE_PTR(enumerate);
-        return 0;
-}
-
-int uevent_scan(Uevent *uevent) {
-        _cleanup_(udev_enumerate_unrefp) struct udev_enumerate *enumerate = NULL;
-        const UeventListener *listener;
-        struct udev_list_entry *entry;
-        int r;
-
-        assert(uevent);
-        listener = uevent->listener;
-
-        r = uevent_enumerate(uevent, &enumerate);
-        if (r < 0)
-                return r;
-
-        listener->scan_begin(listener->userdata);
-        udev_list_entry_foreach(entry, udev_enumerate_get_list_entry(enumerate)) {
-                _cleanup_(udev_device_unrefp) struct udev_device *device = NULL;
-
-                errno = 0;
-                device = udev_device_new_from_syspath(uevent->udev, udev_list_entry_get_name(entry));
-                if (device)
-                        (void) uevent_tell(uevent, device);
-                else if (errno == ENOMEM) /* otherwise it has gone meanwhile */
-                        return -ENOMEM;
-        }
-        listener->scan_end(listener->userdata);
-
-        return sd_event_source_set_enabled(uevent->source, SD_EVENT_ON);
 }

@@ -5,7 +5,8 @@
  * Which PCI functions there are, from libudev.
  *
  * udev can lose events, so discovery is a scan that corrects facts; a uevent only says when. Start,
- * an overrun of the monitor and a reload are the same scan of everything.
+ * an overrun of the monitor and a reload are the same scan of everything, the latter two a few
+ * functions at a time.
  */
 
 #include <systemd/sd-event.h>
@@ -56,7 +57,12 @@ Uevent *uevent_close(Uevent *uevent);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Uevent *, uevent_close);
 
 /*
- * Scans everything, and from the first time on tells of what happens. Returns 0, or an error of
- * libudev or sd-event: then the scan is not complete.
+ * Scans everything before it returns, some 0.3 ms a function, and from the first time on tells of what
+ * happens. Returns 0, or an error of libudev or sd-event: then the scan did not end.
  */
 int uevent_scan(Uevent *uevent);
+/*
+ * The same for later: begins a scan that goes on in the event loop, a few functions at a time, so that others have
+ * their turn. One that is going on begins anew. Returns 0 or an error; one that comes later goes to failed().
+ */
+int uevent_rescan(Uevent *uevent);

@@ -38,17 +38,6 @@ struct udev_device {
         int vanished;
 };
 
-struct udev_list_entry {
-        char name[192];
-        struct udev_list_entry *next;
-};
-
-struct udev_enumerate {
-        struct udev_list_entry entries[N_DEVICES];
-        size_t n;
-        char subsystem[16];
-};
-
 typedef struct Event {
         struct udev_device *device; /* NULL: error */
         int error;
@@ -165,10 +154,19 @@ static void remove_folder(const char *path) {
         assert_return_code(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), errno);
 }
 
+/* The folder that lists the devices of a bus, or an entry of it. */
+static void bus_path(char path[static PATH_MAX], const char *bus, const char *name) {
+        (void) snprintf(path, PATH_MAX, "%s/bus/%s/devices/%s", fake.root, bus, name);
+}
+
 void fake_udev_begin(void) {
+        char path[PATH_MAX];
+
         memset(&fake, 0, sizeof(fake));
         (void) strcpy(fake.root, "/tmp/fake-udev-XXXXXX");
         assert_non_null(mkdtemp(fake.root));
+        bus_path(path, "pci", "");
+        make_folders(path);
         fake.fd = eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
         assert_return_code(fake.fd, errno);
 }
@@ -186,10 +184,13 @@ void fake_udev_end(void) {
 
 struct udev_device *fake_udev_add(const char *subsystem, const char *devpath) {
         struct udev_device *device = device_make(subsystem, devpath);
+        char path[PATH_MAX];
 
         assert_true(fake.n_devices < N_DEVICES);
         fake.devices[fake.n_devices++] = device;
         make_folders(device->syspath);
+        bus_path(path, subsystem, basename(devpath));
+        make_folders(path);
         return device;
 }
 
@@ -219,10 +220,14 @@ struct udev_device *fake_udev_add_function(unsigned n) {
 }
 
 void fake_udev_remove(struct udev_device *device) {
+        char path[PATH_MAX];
+
         for (size_t i = 0; i < fake.n_devices; i++)
                 if (fake.devices[i] == device) {
                         fake.devices[i] = fake.devices[--fake.n_devices];
                         remove_folder(device->syspath);
+                        bus_path(path, device->subsystem, basename(device->devpath));
+                        remove_folder(path);
                         device_free(device);
                         return;
                 }
@@ -409,16 +414,16 @@ static struct udev_device *device_get(const struct udev_device *device) {
         return device_copy(device);
 }
 
-struct udev_device *udev_device_new_from_syspath(struct udev *udev, const char *syspath) {
-        for (size_t i = 0; i < fake.n_devices; i++)
-                if (strcmp(fake.devices[i]->syspath, syspath) == 0)
-                        return device_get(fake.devices[i]);
-
-        return device_get(NULL);
-}
-
 struct udev_device *udev_device_new_from_subsystem_sysname(
         struct udev *udev, const char *subsystem, const char *sysname) {
+        if (strcmp(subsystem, "subsystem") == 0) {
+                struct udev_device *bus = fake_hand_out(sizeof(*bus));
+
+                if (bus)
+                        (void) snprintf(bus->syspath, sizeof(bus->syspath), "%s/bus/%s", fake.root, sysname);
+                return bus;
+        }
+
         for (size_t i = 0; i < fake.n_devices; i++)
                 if (strcmp(fake.devices[i]->subsystem, subsystem) == 0 &&
                     strcmp(basename(fake.devices[i]->devpath), sysname) == 0)
@@ -453,51 +458,4 @@ const char *udev_device_get_sysattr_value(struct udev_device *device, const char
 
 const char *udev_device_get_property_value(struct udev_device *device, const char *name) {
         return value_get(device->properties, name);
-}
-
-struct udev_enumerate *udev_enumerate_new(struct udev *udev) {
-        return fake_hand_out(sizeof(struct udev_enumerate));
-}
-
-struct udev_enumerate *udev_enumerate_unref(struct udev_enumerate *enumerate) {
-        fake_take_back(enumerate);
-        return NULL;
-}
-
-int udev_enumerate_add_match_subsystem(struct udev_enumerate *enumerate, const char *subsystem) {
-        if (fake_fails())
-                return -errno;
-
-        (void) snprintf(enumerate->subsystem, sizeof(enumerate->subsystem), "%s", subsystem);
-        return 0;
-}
-
-int udev_enumerate_scan_devices(struct udev_enumerate *enumerate) {
-        if (fake_fails())
-                return -errno;
-
-        for (size_t i = 0; i < fake.n_devices; i++) {
-                struct udev_list_entry *entry = &enumerate->entries[enumerate->n];
-
-                if (strcmp(fake.devices[i]->subsystem, enumerate->subsystem) != 0)
-                        continue;
-                (void) strcpy(entry->name, fake.devices[i]->syspath);
-                if (enumerate->n > 0)
-                        entry[-1].next = entry;
-                enumerate->n++;
-        }
-
-        return 0;
-}
-
-struct udev_list_entry *udev_enumerate_get_list_entry(struct udev_enumerate *enumerate) {
-        return enumerate->n > 0 ? enumerate->entries : NULL;
-}
-
-struct udev_list_entry *udev_list_entry_get_next(struct udev_list_entry *entry) {
-        return entry->next;
-}
-
-const char *udev_list_entry_get_name(struct udev_list_entry *entry) {
-        return entry->name;
 }

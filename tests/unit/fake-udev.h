@@ -25,7 +25,7 @@ struct udev_device *fake_udev_add(const char *subsystem, const char *devpath);
 struct udev_device *fake_udev_add_function(unsigned n);
 /* Takes it away. Who got it from libudev before keeps it. */
 void fake_udev_remove(struct udev_device *device);
-/* It is still listed, but not there any more when it is asked for: with this errno, 0 to end that. */
+/* It is still listed, but asking for it fails with errno; 0 ends that. */
 void fake_udev_vanish(struct udev_device *device, int error);
 
 /* text NULL: asking for it fails with errno. */
@@ -44,5 +44,5 @@ void fake_udev_event(const char *subsystem, const char *devpath, const char *pro
 /* The next read of the monitor fails with errno. */
 void fake_udev_event_error(int error);
 
-/* The n-th call, from 1, of what makes, starts or lists something fails with errno; 0 for none. */
+/* The n-th call, from 1, of what hands out or starts something fails with errno; 0 for none. */
 void fake_udev_fail(unsigned n, int error);
