@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -47,11 +48,24 @@ int fdstore_take(FdStore *store, const char *name) {
         return -ENOENT;
 }
 
-static void fdstore_remove(const char *name) {
+int fdstore_remove(const char *name) {
         _cleanup_free_ char *message = NULL;
 
-        if (asprintf(&message, "FDSTOREREMOVE=1\nFDNAME=%s", name) >= 0)
-                (void) sd_notify(0, message);
+        assert(name);
+
+        if (asprintf(&message, "FDSTOREREMOVE=1\nFDNAME=%s", name) < 0)
+                return -ENOMEM;
+
+        return sd_notify(0, message);
+}
+
+/* Whether the one of this name is in use: removing goes by name, and would take that one too. */
+static bool fdstore_is_taken(const FdStore *store, const char *name) {
+        for (int i = 0; i < store->n_fds; i++)
+                if (store->fds[i] < 0 && strcmp(store->names[i], name) == 0)
+                        return true;
+
+        return false;
 }
 
 FdStore *fdstore_free(FdStore *store) {
@@ -59,13 +73,13 @@ FdStore *fdstore_free(FdStore *store) {
                 return NULL;
 
         for (int i = 0; i < store->n_fds; i++)
-                if (store->fds[i] >= 0) {
-                        store->fds[i] = safe_close(store->fds[i]);
-                        fdstore_remove(store->names[i]);
-                }
+                if (store->fds[i] >= 0 && !fdstore_is_taken(store, store->names[i]))
+                        (void) fdstore_remove(store->names[i]);
 
-        for (int i = 0; i < store->n_fds; i++)
+        for (int i = 0; i < store->n_fds; i++) {
+                (void) safe_close(store->fds[i]);
                 free(store->names[i]);
+        }
         free(store->names);
         free(store);
         return NULL;

@@ -100,6 +100,7 @@ static int manager_open_ring(Manager *m) {
                                    r,
                                    "The records that the former run left cannot be read (%s); a new stream begins",
                                    r == -EPROTO ? "a newer version wrote them" : "they are damaged");
+                (void) fdstore_remove(FDSTORE_RING);
                 r = ring_open(-EBADF, m->config.records, &m->ring, &origin);
         }
         if (r < 0)
