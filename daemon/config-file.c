@@ -83,7 +83,8 @@ static int config_take(const ConfigReader *reader, econf_file *file, const char 
         if (r == -ERANGE)
                 config_complain(reader, found->line_number, "%s=%s is out of range", key, value);
         else if (r < 0)
-                config_complain(reader, found->line_number, "%s=%s is not a valid value", key, value);
+                config_complain(
+                        reader, found->line_number, "%s=%s is not a valid value", key, value);
 
         return 0;
 }
@@ -120,11 +121,10 @@ static int config_judge_section(const ConfigReader *reader, econf_file *file, co
                 n_keys = 0;
 
         if (section && !ours) {
-                config_complain(
-                        reader,
-                        n_keys > 0 ? config_line(file, section, keys[0]) : 0,
-                        "unknown section [%s]",
-                        section);
+                config_complain(reader,
+                                n_keys > 0 ? config_line(file, section, keys[0]) : 0,
+                                "unknown section [%s]",
+                                section);
                 return 0;
         }
 
@@ -132,11 +132,10 @@ static int config_judge_section(const ConfigReader *reader, econf_file *file, co
                 if ((ours && config_key_known(keys[i])) || list_repeats(keys, i))
                         continue;
 
-                config_complain(
-                        reader,
-                        config_line(file, section, keys[i]),
-                        ours ? "unknown key %s" : "%s is outside of a section",
-                        keys[i]);
+                config_complain(reader,
+                                config_line(file, section, keys[i]),
+                                ours ? "unknown key %s" : "%s is outside of a section",
+                                keys[i]);
         }
 
         return 0;
@@ -181,7 +180,8 @@ int config_read_file(ConfigReader *reader, const char *path) {
         if (S_ISCHR(st.st_mode)) /* a link to /dev/null hides a file of that name further down */
                 return 0;
         if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_SIZE_MAX) {
-                config_complain(reader, 0, "is no regular file of at most %d bytes", CONFIG_SIZE_MAX);
+                config_complain(
+                        reader, 0, "is no regular file of at most %d bytes", CONFIG_SIZE_MAX);
                 return 0;
         }
 

@@ -26,7 +26,8 @@ typedef struct ConfigReader {
 int config_read_file(ConfigReader *reader, const char *path);
 
 /* Complains about a line of reader->path, 0 if it is not about one. */
-void config_complain(const ConfigReader *reader, uint64_t line, const char *format, ...) _printf_(3, 4);
+void config_complain(const ConfigReader *reader, uint64_t line, const char *format, ...)
+        _printf_(3, 4);
 
 /* The keys that config_set() knows, by index; NULL behind the last one. */
 const char *config_key(size_t index);

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "config.h"
 #include "config-file.h"
+#include "config.h"
 #include "parse.h"
 #include "ring.h"
 #include "util.h"
@@ -75,10 +75,10 @@ static const struct {
         const char *key;
         int (*set)(Config *config, const char *value);
 } keys[] = {
-        { "Policy",    config_set_policy   },
-        { "SettleSec", config_set_settle   },
-        { "Recovery",  config_set_recovery },
-        { "Records",   config_set_records  },
+        { "Policy", config_set_policy },
+        { "SettleSec", config_set_settle },
+        { "Recovery", config_set_recovery },
+        { "Records", config_set_records },
 };
 
 const char *config_key(size_t index) {

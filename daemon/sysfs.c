@@ -29,7 +29,8 @@ static int sysfs_complain(SysfsProblem *problem, const char *attribute, const ch
 }
 
 /* A file of a function cannot be read: because of the file, or because the whole function has just vanished? */
-static int sysfs_unreadable(struct udev_device *device, SysfsProblem *problem, const char *attribute) {
+static int
+sysfs_unreadable(struct udev_device *device, SysfsProblem *problem, const char *attribute) {
         if (access(udev_device_get_syspath(device), F_OK) < 0)
                 return -ENODEV;
 
@@ -43,20 +44,18 @@ static int sysfs_path(struct udev_device *device, const char *name, char path[st
         return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static int sysfs_read_numbers(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
+static int
+sysfs_read_numbers(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
         uint64_t fid, fh, uid, pchid, vfn, pfgid, pft;
         const struct {
                 const char *attribute;
                 uint64_t max;
                 uint64_t *value;
         } numbers[] = {
-                { "function_id",     UINT32_MAX, &fid   },
-                { "function_handle", UINT32_MAX, &fh    },
-                { "uid",             UINT32_MAX, &uid   },
-                { "pchid",           UINT16_MAX, &pchid },
-                { "vfn",             UINT16_MAX, &vfn   },
-                { "pfgid",           UINT8_MAX,  &pfgid },
-                { "pft",             UINT8_MAX,  &pft   },
+                { "function_id", UINT32_MAX, &fid }, { "function_handle", UINT32_MAX, &fh },
+                { "uid", UINT32_MAX, &uid },         { "pchid", UINT16_MAX, &pchid },
+                { "vfn", UINT16_MAX, &vfn },         { "pfgid", UINT8_MAX, &pfgid },
+                { "pft", UINT8_MAX, &pft },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
@@ -81,7 +80,8 @@ static int sysfs_read_numbers(struct udev_device *device, SysfsFunction *functio
         return 1;
 }
 
-static int sysfs_read_driver(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
+static int
+sysfs_read_driver(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
         const char *driver;
 
         driver = udev_device_get_driver(device);
@@ -94,7 +94,8 @@ static int sysfs_read_driver(struct udev_device *device, SysfsFunction *function
         return 0;
 }
 
-static int sysfs_read_group(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
+static int
+sysfs_read_group(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
         char path[PATH_MAX], target[PATH_MAX];
         const char *name;
         uint64_t group;
@@ -127,7 +128,8 @@ static bool sysfs_is_cdev(const char *name) {
 }
 
 /* What VFIO has registered for the function, whichever driver it is bound to. */
-static int sysfs_read_vfio(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
+static int
+sysfs_read_vfio(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
         _cleanup_(closedirp) DIR *dir = NULL;
         char path[PATH_MAX];
         int r;
@@ -144,7 +146,8 @@ static int sysfs_read_vfio(struct udev_device *device, SysfsFunction *function, 
 
                 if (!entry)
                         return 0;
-                if (!sysfs_is_cdev(entry->d_name) || strlen(entry->d_name) >= sizeof(function->cdev))
+                if (!sysfs_is_cdev(entry->d_name) ||
+                    strlen(entry->d_name) >= sizeof(function->cdev))
                         continue;
 
                 (void) strcpy(function->cdev, entry->d_name);
@@ -154,7 +157,8 @@ static int sysfs_read_vfio(struct udev_device *device, SysfsFunction *function, 
 }
 
 /* A bad value must not hide the function: it is told, and the configuration decides. */
-static void sysfs_read_policy(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
+static void
+sysfs_read_policy(struct udev_device *device, SysfsFunction *function, SysfsProblem *problem) {
         const char *text;
         int policy;
 
@@ -209,14 +213,8 @@ int sysfs_read_function(struct udev_device *device, SysfsFunction *ret, SysfsPro
 }
 
 static const char *const pft_table[] = {
-        [0x00] = "UNC",
-        [0x02] = "ROCE",
-        [0x05] = "ISM",
-        [0x0a] = "ROC2",
-        [0x0b] = "NVMe",
-        [0x0c] = "NETH",
-        [0x0d] = "CNW",
-        [0x0f] = "NETD",
+        [0x00] = "UNC",  [0x02] = "ROCE", [0x05] = "ISM", [0x0a] = "ROC2",
+        [0x0b] = "NVMe", [0x0c] = "NETH", [0x0d] = "CNW", [0x0f] = "NETD",
 };
 
 const char *sysfs_pft_name(uint8_t pft) {

@@ -4,8 +4,9 @@
 /*
  * What sysfs says of one PCI function.
  *
- * Attributes: Documentation/ABI/testing/sysfs-bus-pci and arch/s390/pci/pci_sysfs.c of Linux. All of
- * it is checked: an attribute that is missing, empty, too long or no number is an error that names it.
+ * Attributes: Documentation/ABI/testing/sysfs-bus-pci and arch/s390/pci/pci_sysfs.c of Linux. All
+ * of it is checked: an attribute that is missing, empty, too long or no number is an error that
+ * names it.
  */
 
 #include <libudev.h>
@@ -21,8 +22,8 @@ typedef struct SysfsFunction {
         char address[PCI_ADDRESS_SIZE];
         char driver[SYSFS_NAME_SIZE]; /* empty if no driver is bound */
         bool vfio_bound;              /* by vfio-pci or a variant driver: it has a vfio-dev child */
-        bool has_policy;              /* the udev property ZPCI_ERRORD_POLICY has a valid value … */
-        Policy policy;                /* … which is this */
+        bool has_policy; /* the udev property ZPCI_ERRORD_POLICY has a valid value … */
+        Policy policy;   /* … which is this */
 
         uint32_t fid; /* function_id */
         uint32_t fh;  /* function_handle */
@@ -33,26 +34,25 @@ typedef struct SysfsFunction {
         uint8_t pft;
 
         uint32_t group;             /* number of its IOMMU group, UINT32_MAX if it has none */
-        char cdev[SYSFS_NAME_SIZE]; /* name of its vfio-dev child ("vfio0"), empty if there is none */
+        char cdev[SYSFS_NAME_SIZE]; /* its vfio-dev child ("vfio0"), empty if there is none */
 } SysfsFunction;
 
 /* What is wrong with a function's attributes, for the message to the administrator. */
 typedef struct SysfsProblem {
         const char *attribute; /* static, NULL if nothing is wrong */
-        char value[32];        /* the beginning of what was there, printable; empty if it cannot be read */
+        char value[32]; /* the beginning of what was there, printable; empty if it cannot be read */
 } SysfsProblem;
 
 /*
  * Reads what sysfs says of a device of the PCI subsystem. libudev remembers what it read once, so
  * device has to be a fresh one. Returns
- *   1        it is a zPCI function (it has function_id), and *ret is complete. *ret_problem names the
- *            udev property if its value is no policy: then has_policy is false
+ *   1        it is a zPCI function (it has function_id), and *ret is complete. *ret_problem names
+ *            the udev property if its value is no policy: then has_policy is false
  *   0        it is another PCI function, or none any more
- *   -EBADMSG an attribute is missing or wrong; *ret_problem says which; of *ret only the address is filled
- *   -EINVAL  its name is no PCI address
- *   -ENODEV  it vanished meanwhile
- * uid, vfn, pft and their like exist on all kernels that have VFIO error records: missing is wrong. Missing
- * may be only the driver, the IOMMU group, the vfio-dev child and the policy.
+ *   -EBADMSG an attribute is missing or wrong; *ret_problem says which; of *ret only the address is
+ *   filled -EINVAL  its name is no PCI address -ENODEV  it vanished meanwhile
+ * uid, vfn, pft and their like exist on all kernels that have VFIO error records: missing is wrong.
+ * Missing may be only the driver, the IOMMU group, the vfio-dev child and the policy.
  */
 int sysfs_read_function(struct udev_device *device, SysfsFunction *ret, SysfsProblem *ret_problem);
 

@@ -97,7 +97,8 @@ static int uevent_scan_begin(Uevent *uevent) {
                 (void) snprintf(path, sizeof(path), "%s/devices", udev_device_get_syspath(bus));
                 uevent->scan = opendir(path);
         }
-        if (!uevent->scan && errno != ENOENT && errno != ENODEV) /* a machine without PCI has no functions */
+        /* A machine without PCI has no functions, and that is all right. */
+        if (!uevent->scan && errno != ENOENT && errno != ENODEV)
                 return uevent_errno();
 
         listener->scan_begin(listener->userdata);
@@ -172,14 +173,15 @@ int uevent_rescan(Uevent *uevent) {
 
 static void uevent_tell_error(Uevent *uevent, const char *address, const char *text) {
         static const char *const table[] = {
-                [UEVENT_BEGIN_RECOVERY]      = "BEGIN_RECOVERY",
+                [UEVENT_BEGIN_RECOVERY] = "BEGIN_RECOVERY",
                 [UEVENT_SUCCESSFUL_RECOVERY] = "SUCCESSFUL_RECOVERY",
-                [UEVENT_FAILED_RECOVERY]     = "FAILED_RECOVERY",
+                [UEVENT_FAILED_RECOVERY] = "FAILED_RECOVERY",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (strcmp(text, table[i]) == 0)
-                        uevent->listener->error(address, (UeventError) i, uevent->listener->userdata);
+                        uevent->listener->error(
+                                address, (UeventError) i, uevent->listener->userdata);
 }
 
 /*
@@ -285,13 +287,12 @@ static int uevent_connect(Uevent *uevent, sd_event *event) {
         if (r < 0)
                 return r;
 
-        r = sd_event_add_io(
-                event,
-                &uevent->source,
-                udev_monitor_get_fd(uevent->monitor),
-                EPOLLIN,
-                uevent_on_readable,
-                uevent);
+        r = sd_event_add_io(event,
+                            &uevent->source,
+                            udev_monitor_get_fd(uevent->monitor),
+                            EPOLLIN,
+                            uevent_on_readable,
+                            uevent);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(uevent->source, "uevent");

@@ -15,57 +15,12 @@
 
 #include <cmocka.h>
 
-#include "fake-udev.h"
+#include "fake-udev-parts.h"
 #include "util.h"
 
-#define N_DEVICES 600U
-#define N_EVENTS  600U
-#define N_VALUES  12U
+Fake fake;
 
-typedef struct Value {
-        char name[32];
-        char *text; /* NULL: error */
-        int error;
-} Value;
-
-struct udev_device {
-        char subsystem[16];
-        char devpath[128];
-        char syspath[192];
-        char driver[128];
-        Value attributes[N_VALUES];
-        Value properties[N_VALUES];
-        int vanished;
-};
-
-typedef struct Event {
-        struct udev_device *device; /* NULL: error */
-        int error;
-} Event;
-
-struct udev {
-        int unused;
-};
-
-struct udev_monitor {
-        int fd;
-        bool receiving;
-        char filter[64];
-};
-
-static struct {
-        char root[32];
-        struct udev_device *devices[N_DEVICES];
-        size_t n_devices;
-        Event events[N_EVENTS];
-        size_t first_event, n_events;
-        int fd; /* counts the events */
-        unsigned handed_out;
-        unsigned fail_call;
-        int fail_error;
-} fake;
-
-static bool fake_fails(void) {
+bool fake_fails(void) {
         if (fake.fail_call == 0 || --fake.fail_call > 0)
                 return false;
 
@@ -78,7 +33,7 @@ void fake_udev_fail(unsigned n, int error) {
         fake.fail_error = error;
 }
 
-static void *fake_hand_out(size_t size) {
+void *fake_hand_out(size_t size) {
         void *object;
 
         if (fake_fails())
@@ -90,7 +45,7 @@ static void *fake_hand_out(size_t size) {
         return object;
 }
 
-static void fake_take_back(void *object) {
+void fake_take_back(void *object) {
         if (object)
                 fake.handed_out--;
         free(object);
@@ -104,7 +59,7 @@ static void values_copy(Value *to, const Value *from) {
         }
 }
 
-static void device_free(struct udev_device *device) {
+void device_free(struct udev_device *device) {
         for (size_t i = 0; i < N_VALUES; i++) {
                 free(device->attributes[i].text);
                 free(device->properties[i].text);
@@ -112,7 +67,7 @@ static void device_free(struct udev_device *device) {
         free(device);
 }
 
-static struct udev_device *device_copy(const struct udev_device *from) {
+struct udev_device *device_copy(const struct udev_device *from) {
         struct udev_device *device = fake_hand_out(sizeof(*device));
 
         if (!device)
@@ -130,7 +85,8 @@ static struct udev_device *device_make(const char *subsystem, const char *devpat
         assert_non_null(device);
         (void) snprintf(device->subsystem, sizeof(device->subsystem), "%s", subsystem ?: "");
         (void) snprintf(device->devpath, sizeof(device->devpath), "%s", devpath ?: "");
-        (void) snprintf(device->syspath, sizeof(device->syspath), "%s%s", fake.root, device->devpath);
+        (void) snprintf(
+                device->syspath, sizeof(device->syspath), "%s%s", fake.root, device->devpath);
         return device;
 }
 
@@ -257,7 +213,7 @@ static void value_set(Value *values, const char *name, const char *text, int err
         value->error = error;
 }
 
-static const char *value_get(const Value *values, const char *name) {
+const char *value_get(const Value *values, const char *name) {
         for (const Value *value = values; value < values + N_VALUES; value++)
                 if (strcmp(value->name, name) == 0) {
                         errno = value->error;
@@ -268,7 +224,10 @@ static const char *value_get(const Value *values, const char *name) {
         return NULL;
 }
 
-void fake_udev_set_attribute(struct udev_device *device, const char *name, const char *text, int error) {
+void fake_udev_set_attribute(struct udev_device *device,
+                             const char *name,
+                             const char *text,
+                             int error) {
         value_set(device->attributes, name, text, error);
 }
 
@@ -310,7 +269,10 @@ static Event *event_add(void) {
         return &fake.events[fake.n_events++];
 }
 
-void fake_udev_event(const char *subsystem, const char *devpath, const char *property, const char *value) {
+void fake_udev_event(const char *subsystem,
+                     const char *devpath,
+                     const char *property,
+                     const char *value) {
         Event *event = event_add();
 
         event->device = device_make(subsystem, devpath);
@@ -320,142 +282,4 @@ void fake_udev_event(const char *subsystem, const char *devpath, const char *pro
 
 void fake_udev_event_error(int error) {
         event_add()->error = error;
-}
-
-/* The library's functions. */
-
-struct udev *udev_new(void) {
-        return fake_hand_out(sizeof(struct udev));
-}
-
-struct udev *udev_unref(struct udev *udev) {
-        fake_take_back(udev);
-        return NULL;
-}
-
-struct udev_monitor *udev_monitor_new_from_netlink(struct udev *udev, const char *name) {
-        struct udev_monitor *monitor;
-
-        assert_string_equal(name, "udev"); /* "kernel" comes before the rules were applied */
-        monitor = fake_hand_out(sizeof(*monitor));
-        if (monitor)
-                monitor->fd = fake.fd;
-        return monitor;
-}
-
-struct udev_monitor *udev_monitor_unref(struct udev_monitor *monitor) {
-        fake_take_back(monitor);
-        return NULL;
-}
-
-int udev_monitor_filter_add_match_subsystem_devtype(
-        struct udev_monitor *monitor, const char *subsystem, const char *devtype) {
-        if (fake_fails())
-                return -errno;
-
-        assert_false(monitor->receiving);
-        assert_null(devtype);
-        (void) strcat(strcat(monitor->filter, subsystem), " ");
-        return 0;
-}
-
-int udev_monitor_set_receive_buffer_size(struct udev_monitor *monitor, int size) {
-        assert_false(monitor->receiving);
-        return -EPERM; /* as without CAP_NET_ADMIN */
-}
-
-int udev_monitor_enable_receiving(struct udev_monitor *monitor) {
-        if (fake_fails())
-                return -errno;
-
-        assert_string_equal(monitor->filter, "pci vfio-dev ");
-        monitor->receiving = true;
-        return 0;
-}
-
-int udev_monitor_get_fd(struct udev_monitor *monitor) {
-        return monitor->fd;
-}
-
-struct udev_device *udev_monitor_receive_device(struct udev_monitor *monitor) {
-        struct udev_device *device;
-        uint64_t one;
-        Event *event;
-
-        if (read(monitor->fd, &one, sizeof(one)) < 0)
-                return NULL; /* EAGAIN */
-
-        event = &fake.events[fake.first_event++];
-        if (!event->device) {
-                errno = event->error;
-                return NULL;
-        }
-
-        device = device_copy(event->device);
-        assert_non_null(device);
-        device_free(event->device);
-        return device;
-}
-
-struct udev_device *udev_device_unref(struct udev_device *device) {
-        if (device) {
-                fake.handed_out--;
-                device_free(device);
-        }
-        return NULL;
-}
-
-static struct udev_device *device_get(const struct udev_device *device) {
-        if (!device || device->vanished) {
-                errno = device ? device->vanished : ENODEV;
-                return NULL;
-        }
-
-        return device_copy(device);
-}
-
-struct udev_device *udev_device_new_from_subsystem_sysname(
-        struct udev *udev, const char *subsystem, const char *sysname) {
-        if (strcmp(subsystem, "subsystem") == 0) {
-                struct udev_device *bus = fake_hand_out(sizeof(*bus));
-
-                if (bus)
-                        (void) snprintf(bus->syspath, sizeof(bus->syspath), "%s/bus/%s", fake.root, sysname);
-                return bus;
-        }
-
-        for (size_t i = 0; i < fake.n_devices; i++)
-                if (strcmp(fake.devices[i]->subsystem, subsystem) == 0 &&
-                    strcmp(basename(fake.devices[i]->devpath), sysname) == 0)
-                        return device_get(fake.devices[i]);
-
-        return device_get(NULL);
-}
-
-const char *udev_device_get_syspath(struct udev_device *device) {
-        return device->syspath;
-}
-
-const char *udev_device_get_devpath(struct udev_device *device) {
-        return device->devpath[0] ? device->devpath : NULL;
-}
-
-const char *udev_device_get_sysname(struct udev_device *device) {
-        return device->devpath[0] ? basename(device->devpath) : NULL;
-}
-
-const char *udev_device_get_subsystem(struct udev_device *device) {
-        return device->subsystem[0] ? device->subsystem : NULL;
-}
-
-const char *udev_device_get_driver(struct udev_device *device) {
-        return device->driver[0] ? device->driver : NULL;
-}
-
-const char *udev_device_get_sysattr_value(struct udev_device *device, const char *name) {
-        return value_get(device->attributes, name);
-}
-
-const char *udev_device_get_property_value(struct udev_device *device, const char *name) {
-        return value_get(device->properties, name);
 }

@@ -29,7 +29,10 @@ void fake_udev_remove(struct udev_device *device);
 void fake_udev_vanish(struct udev_device *device, int error);
 
 /* text NULL: asking for it fails with errno. */
-void fake_udev_set_attribute(struct udev_device *device, const char *name, const char *text, int error);
+void fake_udev_set_attribute(struct udev_device *device,
+                             const char *name,
+                             const char *text,
+                             int error);
 void fake_udev_set_property(struct udev_device *device, const char *name, const char *text);
 void fake_udev_set_driver(struct udev_device *device, const char *driver);
 /* Makes the link iommu_group; NULL removes it. */
@@ -40,7 +43,10 @@ void fake_udev_set_vfio(struct udev_device *device, const char *name);
 void fake_udev_remove_folder(struct udev_device *device);
 
 /* An event of a device with a property, both may be NULL, lies in the monitor. */
-void fake_udev_event(const char *subsystem, const char *devpath, const char *property, const char *value);
+void fake_udev_event(const char *subsystem,
+                     const char *devpath,
+                     const char *property,
+                     const char *value);
 /* The next read of the monitor fails with errno. */
 void fake_udev_event_error(int error);
 

@@ -32,8 +32,13 @@ typedef struct Fixture {
 
 static int setup(void **state) {
         static const char *const folders[] = {
-                "/etc", "/etc/zpci-errord.conf.d", "/run", "/run/zpci-errord.conf.d",
-                "/usr", "/usr/lib", "/usr/lib/zpci-errord.conf.d",
+                "/etc",
+                "/etc/zpci-errord.conf.d",
+                "/run",
+                "/run/zpci-errord.conf.d",
+                "/usr",
+                "/usr/lib",
+                "/usr/lib/zpci-errord.conf.d",
         };
         Fixture *fixture = calloc(1, sizeof(*fixture));
 
@@ -91,13 +96,12 @@ static void complain(const char *file, uint64_t line, const char *text, void *us
         size_t used = strlen(fixture->complaints);
 
         assert_int_equal(strncmp(file, fixture->root, strlen(fixture->root)), 0);
-        (void) snprintf(
-                fixture->complaints + used,
-                sizeof(fixture->complaints) - used,
-                "%s:%ju: %s\n",
-                file + strlen(fixture->root),
-                (uintmax_t) line,
-                text);
+        (void) snprintf(fixture->complaints + used,
+                        sizeof(fixture->complaints) - used,
+                        "%s:%ju: %s\n",
+                        file + strlen(fixture->root),
+                        (uintmax_t) line,
+                        text);
 }
 
 static Config read_all(Fixture *fixture) {
@@ -218,7 +222,9 @@ static void test_repeated(void **state) {
         Fixture *fixture = *state;
         Config config;
 
-        put(fixture, ETC_MAIN, "[Errord]\nPolicy=ignore\nPolicy=observe\nRecords=16\nPolicy=claim\n[Errord]\nRecords=17\n");
+        put(fixture,
+            ETC_MAIN,
+            "[Errord]\nPolicy=ignore\nPolicy=observe\nRecords=16\nPolicy=claim\n[Errord]\nRecords=17\n");
         config = read_all(fixture);
 
         assert_int_equal(config.policy, POLICY_CLAIM);
@@ -240,14 +246,13 @@ static void test_bad_values(void **state) {
         assert_int_equal(config.recovery, RECOVERY_POLICY_RESET);
         assert_int_equal(config.records, 17);
         assert_int_equal(config.settle_usec, 9 * USEC_PER_SEC);
-        assert_string_equal(
-                fixture->complaints,
-                USR_MAIN ":2: Policy=Claim is not a valid value\n"
-                USR_MAIN ":4: SettleSec=2d is out of range\n"
-                USR_MAIN ":5: Recovery= is not a valid value\n"
-                USR_MAIN ":6: Records=15 is out of range\n"
-                ETC_DROPIN "b.conf:4: Policy= is not a valid value\n"
-                ETC_DROPIN "b.conf:2: Records=-1 is not a valid value\n");
+        assert_string_equal(fixture->complaints,
+                            "/usr/lib/zpci-errord.conf:2: Policy=Claim is not a valid value\n"
+                            "/usr/lib/zpci-errord.conf:4: SettleSec=2d is out of range\n"
+                            "/usr/lib/zpci-errord.conf:5: Recovery= is not a valid value\n"
+                            "/usr/lib/zpci-errord.conf:6: Records=15 is out of range\n"
+                            "/etc/zpci-errord.conf.d/b.conf:4: Policy= is not a valid value\n"
+                            "/etc/zpci-errord.conf.d/b.conf:2: Records=-1 is not a valid value\n");
 }
 
 static void test_unknown(void **state) {
@@ -257,12 +262,11 @@ static void test_unknown(void **state) {
             ETC_MAIN,
             "Outside=1\n[Errord]\nSettle=1\nPolicy=claim\npolicy=ignore\nSettle=2\n[Misc]\nPolicy=ignore\nOther=1\n[Empty]\n");
         assert_int_equal(read_all(fixture).policy, POLICY_CLAIM);
-        assert_string_equal(
-                fixture->complaints,
-                ETC_MAIN ":1: Outside is outside of a section\n"
-                ETC_MAIN ":3: unknown key Settle\n"
-                ETC_MAIN ":5: unknown key policy\n"
-                ETC_MAIN ":8: unknown section [Misc]\n");
+        assert_string_equal(fixture->complaints,
+                            "/etc/zpci-errord.conf:1: Outside is outside of a section\n"
+                            "/etc/zpci-errord.conf:3: unknown key Settle\n"
+                            "/etc/zpci-errord.conf:5: unknown key policy\n"
+                            "/etc/zpci-errord.conf:8: unknown section [Misc]\n");
 }
 
 /* A file that is bad as a whole is one complaint, and the others are read. */
@@ -284,12 +288,12 @@ static void test_bad_files(void **state) {
         assert_int_equal(read_all(fixture).records, 99);
         assert_string_equal(
                 fixture->complaints,
-                ETC_MAIN ":1: Missing bracket\n"
-                ETC_DROPIN "a.conf:0: is no regular file of at most 65536 bytes\n"
-                ETC_DROPIN "b.conf:0: Too many levels of symbolic links\n"
-                ETC_DROPIN "c.conf:0: No such file or directory\n"
-                ETC_DROPIN "d.conf:0: is no regular file of at most 65536 bytes\n"
-                ETC_DROPIN "e.conf:0: is no regular file of at most 65536 bytes\n");
+                "/etc/zpci-errord.conf:1: Missing bracket\n"
+                "/etc/zpci-errord.conf.d/a.conf:0: is no regular file of at most 65536 bytes\n"
+                "/etc/zpci-errord.conf.d/b.conf:0: Too many levels of symbolic links\n"
+                "/etc/zpci-errord.conf.d/c.conf:0: No such file or directory\n"
+                "/etc/zpci-errord.conf.d/d.conf:0: is no regular file of at most 65536 bytes\n"
+                "/etc/zpci-errord.conf.d/e.conf:0: is no regular file of at most 65536 bytes\n");
 }
 
 static void test_bad_folder(void **state) {
@@ -318,7 +322,8 @@ static void test_garbage(void **state) {
 
                 for (size_t i = 0; i < size; i++) {
                         random = random * 1664525U + 1013904223U;
-                        bytes[i] = alphabet[(random >> 16) % sizeof(alphabet)]; /* and the zero byte */
+                        bytes[i] =
+                                alphabet[(random >> 16) % sizeof(alphabet)]; /* and the zero byte */
                 }
                 if (round % 2 && size > 9)
                         memcpy(bytes, "[Errord]\n", 9);
@@ -364,7 +369,8 @@ static void test_set(void **state) {
                 Config config;
 
                 config_defaults(&config);
-                assert_int_equal(config_set(&config, cases[i].key, cases[i].value), cases[i].result);
+                assert_int_equal(config_set(&config, cases[i].key, cases[i].value),
+                                 cases[i].result);
                 if (cases[i].result < 0)
                         assert_defaults(&config);
         }

@@ -21,14 +21,14 @@
 
 static const int errors[] = { 0, -EBUSY, -EACCES, -EPERM, -EIO, -ENODEV, -ENOENT };
 
-#define N_BITS 12
+#define N_BITS  12
 #define N_FACTS (ELEMENTSOF(errors) * _POLICY_MAX << N_BITS)
 
 /* The combination with this number. */
 static Facts facts_of(unsigned number) {
         unsigned rest = number >> N_BITS;
 
-#define BIT(n) ((number >> (n) & 1) != 0)
+#define BIT(n) ((number >> (n) &1) != 0)
         return (Facts){
                 .vfio_bound = BIT(0),
                 .settled = BIT(1),
@@ -51,24 +51,23 @@ static Facts facts_of(unsigned number) {
 static const char *facts_text(const Facts *f) {
         static char text[256];
 
-        (void) snprintf(
-                text,
-                sizeof(text),
-                "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s",
-                policy_to_string(f->policy),
-                f->error,
-                f->vfio_bound ? " vfio_bound" : "",
-                f->settled ? " settled" : "",
-                f->held ? " held" : "",
-                f->attached ? " attached" : "",
-                f->requested ? " requested" : "",
-                f->inhibited ? " inhibited" : "",
-                f->released ? " released" : "",
-                f->unsupported ? " unsupported" : "",
-                f->permanent ? " permanent" : "",
-                f->recovery_limit ? " recovery_limit" : "",
-                f->stopping ? " stopping" : "",
-                f->waiting ? " waiting" : "");
+        (void) snprintf(text,
+                        sizeof(text),
+                        "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s",
+                        policy_to_string(f->policy),
+                        f->error,
+                        f->vfio_bound ? " vfio_bound" : "",
+                        f->settled ? " settled" : "",
+                        f->held ? " held" : "",
+                        f->attached ? " attached" : "",
+                        f->requested ? " requested" : "",
+                        f->inhibited ? " inhibited" : "",
+                        f->released ? " released" : "",
+                        f->unsupported ? " unsupported" : "",
+                        f->permanent ? " permanent" : "",
+                        f->recovery_limit ? " recovery_limit" : "",
+                        f->stopping ? " stopping" : "",
+                        f->waiting ? " waiting" : "");
         return text;
 }
 
@@ -149,13 +148,12 @@ static void test_shown(void **state) {
                 reason = shown[i].reason ?: strerrorname_np(-facts.error);
                 if (strcmp(state_to_string(verdict.state), shown[i].state) != 0 ||
                     strcmp(verdict.reason, reason) != 0)
-                        fail_msg(
-                                "%s: is %s (%s), should be %s (%s)",
-                                facts_text(&facts),
-                                state_to_string(verdict.state),
-                                verdict.reason,
-                                shown[i].state,
-                                reason);
+                        fail_msg("%s: is %s (%s), should be %s (%s)",
+                                 facts_text(&facts),
+                                 state_to_string(verdict.state),
+                                 verdict.reason,
+                                 shown[i].state,
+                                 reason);
         }
 
         for (size_t i = 0; i < ELEMENTSOF(shown); i++)
@@ -237,7 +235,7 @@ THEN(fails_never, v->state != FUNCTION_FAILED)
 THEN(failure_has_reason, v->state != FUNCTION_FAILED || v->reason[0] != '\0')
 THEN(failure_is_of_a_claim,
      v->state != FUNCTION_FAILED || (f->policy == POLICY_CLAIM && f->vfio_bound && !f->held))
-THEN(state_has_name, v->reason && state_to_string(v->state))
+THEN(state_has_name, v->reason &&state_to_string(v->state))
 
 static const Promise promises[] = {
         { "every state has a name, and a reason that may be empty", always, state_has_name },

@@ -29,7 +29,8 @@ static int teardown(void **state) {
 }
 
 /* Reads into memory full of rubbish: what is not written shows. */
-static int read_function(struct udev_device *device, SysfsFunction *ret, SysfsProblem *ret_problem) {
+static int
+read_function(struct udev_device *device, SysfsFunction *ret, SysfsProblem *ret_problem) {
         memset(ret, 0x55, sizeof(*ret));
         memset(ret_problem, 0x55, sizeof(*ret_problem));
         return sysfs_read_function(device, ret, ret_problem);
@@ -124,7 +125,8 @@ static void test_bad_numbers(void **state) {
         static const char *const names[] = {
                 "function_id", "function_handle", "uid", "pchid", "vfn", "pfgid", "pft",
         };
-        static const char *const texts[] = { "", "0x", "x", "-1", "0x1 ", " 0x1", "0x1\n", "0x1g", "1,2", "nan" };
+        static const char *const texts[] = { "",     "0x",    "x",    "-1",  "0x1 ",
+                                             " 0x1", "0x1\n", "0x1g", "1,2", "nan" };
         _cleanup_free_ char *huge = malloc(100001);
         struct udev_device *device = *state;
 
@@ -137,7 +139,8 @@ static void test_bad_numbers(void **state) {
 
                 for (size_t j = 0; j < ELEMENTSOF(texts); j++) {
                         fake_udev_set_attribute(device, name, texts[j], 0);
-                        assert_bad(device, name, strcmp(texts[j], "0x1\n") == 0 ? "0x1?" : texts[j]);
+                        assert_bad(
+                                device, name, strcmp(texts[j], "0x1\n") == 0 ? "0x1?" : texts[j]);
                 }
 
                 fake_udev_set_attribute(device, name, huge, 0);
@@ -167,14 +170,19 @@ static void test_other_function(void **state) {
 
 static void test_bad_address(void **state) {
         static const char *const paths[] = {
-                "", "/devices/pci", "/devices/0001:00:00", "/devices/0001:00:00.8", "/devices/0001:00:00.0000000000000",
+                "",
+                "/devices/pci",
+                "/devices/0001:00:00",
+                "/devices/0001:00:00.8",
+                "/devices/0001:00:00.0000000000000",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
                 SysfsFunction function;
                 SysfsProblem problem;
 
-                assert_int_equal(read_function(fake_udev_add("pci", paths[i]), &function, &problem), -EINVAL);
+                assert_int_equal(read_function(fake_udev_add("pci", paths[i]), &function, &problem),
+                                 -EINVAL);
                 assert_null(problem.attribute);
                 assert_string_equal(function.address, "");
         }
@@ -227,7 +235,8 @@ static void test_bad_group(void **state) {
 }
 
 static void test_vfio_children(void **state) {
-        static const char *const others[] = { "vfio", "vfio-1", "vfio1a", "vfio 1", "Vfio1", "power", "vfio99999999999" };
+        static const char *const others[] = { "vfio",  "vfio-1", "vfio1a",         "vfio 1",
+                                              "Vfio1", "power",  "vfio99999999999" };
         SysfsFunction function;
 
         for (size_t i = 0; i < ELEMENTSOF(others); i++) {

@@ -40,7 +40,11 @@ static void on_seen(const SysfsFunction *function, void *userdata) {
         Fixture *fixture = userdata;
 
         fixture->n_seen++;
-        tell(fixture, "seen %s %x %s; ", function->address, function->fid, function->vfio_bound ? "bound" : "free");
+        tell(fixture,
+             "seen %s %x %s; ",
+             function->address,
+             function->fid,
+             function->vfio_bound ? "bound" : "free");
 }
 
 static void on_bad(const char *address, const SysfsProblem *problem, void *userdata) {
@@ -310,7 +314,8 @@ static void test_bad(void **state) {
         fake_udev_set_attribute(fixture->device, "function_id", "0x11", 0);
         fake_udev_set_property(fixture->device, ERRORD_UDEV_POLICY, "cliam");
         fake_udev_event("pci", DEVPATH, NULL, NULL);
-        assert_told(fixture, "bad 0001:00:00.0 " ERRORD_UDEV_POLICY "=cliam; seen 0001:00:00.0 11 free; ");
+        assert_told(fixture,
+                    "bad 0001:00:00.0 " ERRORD_UDEV_POLICY "=cliam; seen 0001:00:00.0 11 free; ");
 }
 
 static void test_vanishes(void **state) {
@@ -345,7 +350,8 @@ static void test_malformed(void **state) {
         };
 
         for (size_t i = 0; i < ELEMENTSOF(events); i++) {
-                fake_udev_event(events[i].subsystem, events[i].devpath, "ERROR_EVENT", "BEGIN_RECOVERY");
+                fake_udev_event(
+                        events[i].subsystem, events[i].devpath, "ERROR_EVENT", "BEGIN_RECOVERY");
                 assert_told(*state, "");
         }
 }
@@ -391,11 +397,10 @@ static void test_overrun(void **state) {
         fake_udev_event("pci", DEVPATH, "ERROR_EVENT", "BEGIN_RECOVERY");
         fake_udev_event_error(ENOBUFS);
         fake_udev_event("pci", DEVPATH, NULL, NULL);
-        assert_told(
-                fixture,
-                "error 0001:00:00.0 0; seen 0001:00:00.0 11 free; "
-                "overrun; begin; seen 0001:00:00.0 11 free; end; "
-                "seen 0001:00:00.0 11 free; ");
+        assert_told(fixture,
+                    "error 0001:00:00.0 0; seen 0001:00:00.0 11 free; "
+                    "overrun; begin; seen 0001:00:00.0 11 free; end; "
+                    "seen 0001:00:00.0 11 free; ");
 }
 
 static void test_receive_fails(void **state) {
