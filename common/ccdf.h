@@ -15,15 +15,15 @@
 #define CCDF_ERROR_SIZE 32U
 
 typedef struct CcdfError {
-        uint32_t fh;                  /* function handle */
-        uint32_t fid;                 /* function ID */
-        uint8_t expected_table_type;  /* 4 bits; the coding is not public */
-        uint16_t msi_vector;          /* MSI vector number, 12 bits */
+        uint32_t fh;                 /* function handle */
+        uint32_t fid;                /* function ID */
+        uint8_t expected_table_type; /* 4 bits; the coding is not public */
+        uint16_t msi_vector;         /* MSI vector number, 12 bits */
         uint8_t dma_address_space;
-        bool qualifier;               /* event qualifier; the meaning is not public */
-        bool read_write;              /* the polarity is not public */
-        uint64_t failing_address;     /* PCI (DMA) address */
-        uint16_t pec;                 /* PCI event code, see pec.h */
+        bool qualifier;           /* event qualifier; the meaning is not public */
+        bool read_write;          /* the polarity is not public */
+        uint64_t failing_address; /* PCI (DMA) address */
+        uint16_t pec;             /* PCI event code, see pec.h */
 } CcdfError;
 
 /*

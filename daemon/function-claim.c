@@ -32,10 +32,16 @@ static void function_arm_claim_timer(Function *f, uint64_t delay_usec) {
         int r;
 
         f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
-        r = sd_event_add_time_relative(
-                f->context->event, &f->claim_timer, CLOCK_MONOTONIC, delay_usec, 0, on_claim_timer, f);
+        r = sd_event_add_time_relative(f->context->event,
+                                       &f->claim_timer,
+                                       CLOCK_MONOTONIC,
+                                       delay_usec,
+                                       0,
+                                       on_claim_timer,
+                                       f);
         if (r < 0)
-                (void) function_log(f, LOG_ERR, r, NULL, "cannot be claimed, there is no timer for it");
+                (void) function_log(
+                        f, LOG_ERR, r, NULL, "cannot be claimed, there is no timer for it");
         else
                 (void) sd_event_source_set_description(f->claim_timer, "function-claim");
 }
@@ -64,7 +70,8 @@ void function_fail(Function *f, int error) {
         assert(error < 0);
 
         if (f->facts.error != error)
-                (void) function_log(f, LOG_WARNING, error, NULL, "its VFIO device failed, letting go");
+                (void) function_log(
+                        f, LOG_WARNING, error, NULL, "its VFIO device failed, letting go");
         function_try_later(f, error);
         function_update(f);
 }
@@ -88,7 +95,10 @@ static void function_say_not_opened(Function *f, int error) {
 
 static void function_not_opened(Function *f, int error) {
         if (error == -EAGAIN) {
-                /* For a second: the handling of an error is over sooner, or something is wrong with it. */
+                /*
+                 * For a second: the handling of an error is over sooner, or something is wrong with
+                 * it.
+                 */
                 if (f->backoff_usec < USEC_PER_SEC) {
                         f->facts.waiting = true;
                         f->backoff_usec += OPEN_AGAIN_USEC;
@@ -110,8 +120,6 @@ static void function_opened(Function *f, VfioDevice *device) {
 
         f->device = device;
         f->facts.held = true;
-        f->facts.error = 0;
-        f->backoff_usec = 0;
         f->errors = f->errors_recovered = f->errors_resetting = 0;
         f->opened_now = true;
         f->leave_deadline_usec = 0;
@@ -178,7 +186,9 @@ static void done_close(WorkerJob *job) {
 
         f->facts.held = false;
 
-        /* Who asked for it may be done with it, if it is still bound: as if it had just been bound. */
+        /*
+         * Who asked for it may be done with it, if it is still bound: as if it had just been bound.
+         */
         if (f->facts.requested) {
                 f->facts.requested = false;
                 f->facts.settled = false;

@@ -33,12 +33,13 @@ static void function_note_error(Function *f, const Record *record) {
 
         if (vfio_is_unknown_revision(f->device) && !f->revision_said) {
                 f->revision_said = true;
-                (void) function_log(f,
-                                    LOG_NOTICE,
-                                    0,
-                                    NULL,
-                                    "the kernel's error interface has an unknown revision; publishing the "
-                                    "raw bytes and what their beginning says");
+                (void) function_log(
+                        f,
+                        LOG_NOTICE,
+                        0,
+                        NULL,
+                        "the kernel's error interface has an unknown revision; publishing the "
+                        "raw bytes and what their beginning says");
         }
 }
 
@@ -63,7 +64,10 @@ static int function_drain_one(Function *f) {
         return 1;
 }
 
-/* Clears the wakeup before looking at the queue, or an error that arrives while we look is forgotten. */
+/*
+ * Clears the wakeup before looking at the queue, or an error that arrives while we look is
+ * forgotten.
+ */
 static bool function_read_signals(Function *f) {
         uint64_t *wakeup = &f->counters->wakeup;
 
@@ -74,7 +78,10 @@ static bool function_read_signals(Function *f) {
         return true;
 }
 
-/* Announced before it is forgotten: in this order a crash in between tells of no loss twice, and of none not at all. */
+/*
+ * Announced before it is forgotten: in this order a crash in between tells of no loss twice, and of
+ * none not at all.
+ */
 static void function_announce_loss(Function *f, uint64_t lost) {
         RecordIdentity identity;
         Record *record;
@@ -128,12 +135,21 @@ static void function_drained(Function *f, int result) {
                 return;
         }
 
+        /*
+         * Only now does it work: a device that opens and then fails is tried less and less often.
+         */
+        if (!f->facts.waiting) {
+                f->facts.error = 0;
+                f->backoff_usec = 0;
+        }
+
         /* There may be more: come back once the others had their turn. */
         if (result > 0)
                 (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
 
         if (f->context->config->recovery == RECOVERY_POLICY_RESET && !f->facts.attached &&
-            f->activity == FUNCTION_IDLE && function_owes_recovery(f) && state_decide(&f->facts).hold)
+            f->activity == FUNCTION_IDLE && function_owes_recovery(f) &&
+            state_decide(&f->facts).hold)
                 function_recover(f, RECOVERY_BUDGET_USEC);
 
         function_update(f);

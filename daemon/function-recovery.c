@@ -5,7 +5,9 @@
 
 #include "function-parts.h"
 
-/* The eventfd fires while the kernel still holds the lock of the device, and for up to some 60 ms. */
+/*
+ * The eventfd fires while the kernel still holds the lock of the device, and for up to some 60 ms.
+ */
 #define RESET_DELAY_MIN_USEC (1 * USEC_PER_MSEC)
 #define RESET_DELAY_MAX_USEC (100 * USEC_PER_MSEC)
 

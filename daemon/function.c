@@ -10,7 +10,9 @@
 #include "names.h"
 #include "pec.h"
 
-/* What an administrator should know about a state and its reason. NULL where the names say it all. */
+/*
+ * What an administrator should know about a state and its reason. NULL where the names say it all.
+ */
 static const char *function_explain(const Function *f) {
         if (strcmp(f->reason, "busy") == 0)
                 return "somebody else holds its VFIO device; trying again from time to time";
@@ -22,6 +24,8 @@ static const char *function_explain(const Function *f) {
                        "replace it";
         if (strcmp(f->reason, "unsupported") == 0)
                 return "this kernel gives no error records of it; publishing what the kernel log shows";
+        if (f->facts.waiting && f->facts.error < 0)
+                return "publishing what the kernel log shows, trying again from time to time";
         return NULL;
 }
 
@@ -74,8 +78,9 @@ void function_update(Function *f) {
 
         f->state = verdict.state;
         f->reason = verdict.reason;
-        if (!f->facts.vfio_bound)
-                return; /* it has no object any more */
+        /* It has no object any more, or will not have it for long. */
+        if (!f->facts.vfio_bound || f->facts.stopping)
+                return;
 
         function_log_state(f);
         function_changed(f, FUNCTION_CHANGED_STATE);
@@ -97,11 +102,11 @@ int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Fun
                 return -ENOMEM;
 
         *f = (Function){
-                .context          = context,
-                .n_ref            = 1,
-                .sysfs            = *sysfs,
+                .context = context,
+                .n_ref = 1,
+                .sysfs = *sysfs,
                 .facts.vfio_bound = true,
-                .reason           = "",
+                .reason = "",
         };
         f->facts.policy = function_policy(f);
 
@@ -206,9 +211,9 @@ void function_identity(const Function *f, RecordIdentity *ret) {
         assert(ret);
 
         *ret = (RecordIdentity){
-                .fid   = f->sysfs.fid,
-                .uid   = f->sysfs.uid,
-                .fh    = f->sysfs.fh,
+                .fid = f->sysfs.fid,
+                .uid = f->sysfs.uid,
+                .fh = f->sysfs.fh,
                 .pchid = f->sysfs.pchid,
         };
         memcpy(ret->address, f->sysfs.address, sizeof(ret->address));
@@ -244,7 +249,8 @@ Function *function_of_job(WorkerJob *job) {
         return (Function *) ((char *) job - offsetof(Function, job.job));
 }
 
-int function_log(Function *f, int level, int error, const char *message_id, const char *format, ...) {
+int function_log(
+        Function *f, int level, int error, const char *message_id, const char *format, ...) {
         char fid[32], uid[32], pchid[32], address[64], state[32], id[64], text[512];
         const char *fields[] = { address, fid, uid, pchid, state, NULL, NULL };
         va_list args;

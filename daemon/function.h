@@ -21,18 +21,24 @@ typedef struct Function Function;
 
 /* What changed, as bits. */
 typedef enum FunctionChange {
-        FUNCTION_CHANGED_STATE     = 1 << 0, /* state or reason */
-        FUNCTION_CHANGED_RECOVERY  = 1 << 1,
-        FUNCTION_CHANGED_SYSFS     = 1 << 2, /* driver or function handle */
+        FUNCTION_CHANGED_STATE = 1 << 0, /* state or reason */
+        FUNCTION_CHANGED_RECOVERY = 1 << 1,
+        FUNCTION_CHANGED_SYSFS = 1 << 2,     /* driver or function handle */
         FUNCTION_CHANGED_INTERFACE = 1 << 3, /* the error interface was learned */
-        /* Told also of functions that have left the registry. Each busy is followed by one idle, after what comes next
-         * has begun: who counts them comes to zero when nothing is going on any more. */
+        /*
+         * Told also of functions that have left the registry. Each busy is followed by one idle,
+         * after what comes next has begun: who counts them comes to zero when nothing is going on
+         * any more.
+         */
         FUNCTION_BECAME_BUSY = 1 << 4,
         FUNCTION_BECAME_IDLE = 1 << 5,
 } FunctionChange;
 
 typedef struct FunctionListener {
-        /* The fields have their new values already: sd-bus reads them back while it builds the signal. */
+        /*
+         * The fields have their new values already: sd-bus reads them back while it builds the
+         * signal.
+         */
         void (*changed)(Function *function, FunctionChange what, void *userdata);
         void *userdata;
 } FunctionListener;
@@ -54,7 +60,9 @@ typedef enum FunctionActivity {
         FUNCTION_CLOSING,
 } FunctionActivity;
 
-/* What the worker does for a function. Part of it, for letting go must not fail for want of memory. */
+/*
+ * What the worker does for a function. Part of it, for letting go must not fail for want of memory.
+ */
 typedef struct FunctionJob {
         WorkerJob job;
         VfioNodes nodes;
@@ -83,13 +91,13 @@ struct Function {
         VfioDevice *device;
         FunctionActivity activity; /* what the worker is doing with it: one thing at a time */
         FunctionJob job;
-        RingFunction *counters;       /* in the ring … */
-        RingFunction counters_spare;  /* … or here, if the ring has no place left */
+        RingFunction *counters;      /* in the ring … */
+        RingFunction counters_spare; /* … or here, if the ring has no place left */
         sd_event_source *error_source;
         sd_event_source *more_source; /* comes back for the rest of a burst */
         sd_event_source *request_source;
-        bool opened_now;       /* no settlement of the balance yet since it was opened */
-        bool revision_said;    /* the administrator was told of an unknown revision of the interface */
+        bool opened_now;    /* no settlement of the balance yet since it was opened */
+        bool revision_said; /* the administrator was told of an unknown revision of the interface */
 
         /* Claiming: when to try (again). */
         sd_event_source *claim_timer;
@@ -102,14 +110,21 @@ struct Function {
         uint64_t errors_resetting; /* how many of these the reset under way deals with */
         sd_event_source *reset_timer;
         uint64_t reset_delay_usec;
-        uint64_t reset_deadline_usec; /* CLOCK_MONOTONIC, as is … */
-        uint64_t leave_deadline_usec; /* … when letting go waits for no recovery any more; 0 if it does not let go */
+        /* CLOCK_MONOTONIC, 0 if there is none. */
+        uint64_t reset_deadline_usec; /* when the reset under way is given up */
+        uint64_t leave_deadline_usec; /* when letting go waits for no recovery any more */
 };
 
-/* Makes a function as sysfs describes it. context must outlive it. Returns 0, -ENOMEM, or an error of sd-event. */
+/*
+ * Makes a function as sysfs describes it. context must outlive it. Returns 0, -ENOMEM, or an error
+ * of sd-event.
+ */
 int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Function **ret);
 Function *function_ref(Function *function);
-/* Drops a reference. The last one frees it; the worker keeps one for as long as it works on the device. */
+/*
+ * Drops a reference. The last one frees it; the worker keeps one for as long as it works on the
+ * device.
+ */
 Function *function_unref(Function *function);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 
@@ -119,7 +134,10 @@ void function_correct(Function *function, const SysfsFunction *sysfs);
 void function_gone(Function *function);
 /* The daemon ends: lets go of it, recovered if it is in error. */
 void function_stop(Function *function);
-/* Decides the state anew, and acquires or lets go of the device accordingly. After each corrected fact. */
+/*
+ * Decides the state anew, and acquires or lets go of the device accordingly. After each corrected
+ * fact.
+ */
 void function_update(Function *function);
 
 /* How the recovery goes; published through the ring if it is news. */
@@ -134,6 +152,10 @@ static inline bool function_is_busy(const Function *function) {
         return function->device || function->activity != FUNCTION_IDLE;
 }
 
-/* One journal entry about this function, with its address, FID, UID and PCHID as fields and at the head of the message. */
-int function_log(Function *function, int level, int error, const char *message_id, const char *format, ...)
+/*
+ * One journal entry about this function, with its address, FID, UID and PCHID as fields and at the
+ * head of the message.
+ */
+int function_log(
+        Function *function, int level, int error, const char *message_id, const char *format, ...)
         _printf_(5, 6);

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#include "config.h"
 #include "config-build.h"
+#include "config.h"
 #include "manager.h"
 #include "names.h"
 
@@ -24,23 +24,24 @@ typedef struct Options {
 } Options;
 
 static void print_help(void) {
-        (void) printf(_("Usage: %s [OPTION…]\n"
-                        "\n"
-                        "Publishes the error records of VFIO-bound zPCI functions as D-Bus signals and\n"
-                        "journal entries.\n"
-                        "\n"
-                        "  -h, --help             Show this help\n"
-                        "      --version          Show the version\n"
-                        "      --policy=POLICY    What to do with functions that no udev property decides on:\n"
-                        "                         observe (hold nothing, the default), claim (hold those\n"
-                        "                         that are idle, for full records) or ignore\n"
-                        "      --log-level=LEVEL  How much to say: err, warning, notice, info, debug\n"
-                        "\n"
-                        "Configuration: %s/zpci-errord.conf\n"
-                        "Records: journalctl ZPCI_ADDRESS=0001:00:00.0\n"
-                        "         busctl monitor org.zpci.Errord1\n"),
-                      program_invocation_short_name,
-                      SYSCONFDIR);
+        (void) printf(
+                _("Usage: %s [OPTION…]\n"
+                  "\n"
+                  "Publishes the error records of VFIO-bound zPCI functions as D-Bus signals and\n"
+                  "journal entries.\n"
+                  "\n"
+                  "  -h, --help             Show this help\n"
+                  "      --version          Show the version\n"
+                  "      --policy=POLICY    What to do with functions that no udev property decides on:\n"
+                  "                         observe (hold nothing, the default), claim (hold those\n"
+                  "                         that are idle, for full records) or ignore\n"
+                  "      --log-level=LEVEL  How much to say: err, warning, notice, info, debug\n"
+                  "\n"
+                  "Configuration: %s/zpci-errord.conf\n"
+                  "Records: journalctl ZPCI_ADDRESS=0001:00:00.0\n"
+                  "         busctl monitor org.zpci.Errord1\n"),
+                program_invocation_short_name,
+                SYSCONFDIR);
 }
 
 static int suggest_help(void) {
@@ -57,7 +58,11 @@ static int usage_error(const char *format, const char *argument) {
 
 /* Returns 0, or -EINVAL after a message that says what is wrong. */
 static int parse_arguments(int argc, char *argv[], Options *ret) {
-        enum { OPTION_VERSION = 256, OPTION_POLICY, OPTION_LOG_LEVEL };
+        enum {
+                OPTION_VERSION = 256,
+                OPTION_POLICY,
+                OPTION_LOG_LEVEL
+        };
         static const struct option options[] = {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, OPTION_VERSION },
@@ -82,7 +87,8 @@ static int parse_arguments(int argc, char *argv[], Options *ret) {
                 case OPTION_POLICY:
                         if (policy_from_string(optarg) < 0)
                                 return usage_error(
-                                        _("unknown policy '%s': choose observe, claim or ignore"), optarg);
+                                        _("unknown policy '%s': choose observe, claim or ignore"),
+                                        optarg);
                         ret->manager.policy = optarg;
                         break;
                 case OPTION_LOG_LEVEL:
@@ -99,10 +105,14 @@ static int parse_arguments(int argc, char *argv[], Options *ret) {
         return 0;
 }
 
-/* On a terminal people want to read what is said; under a service manager it belongs to the journal, with fields. */
+/*
+ * On a terminal people want to read what is said; under a service manager it belongs to the
+ * journal, with fields.
+ */
 static void choose_log_target(Log *log) {
-        log_set_target(log, getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO) ? LOG_TARGET_JOURNAL
-                                                                              : LOG_TARGET_CONSOLE);
+        log_set_target(log,
+                       getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO) ? LOG_TARGET_JOURNAL
+                                                                          : LOG_TARGET_CONSOLE);
 }
 
 int main(int argc, char *argv[]) {

@@ -85,17 +85,23 @@ static void on_seen(const SysfsFunction *sysfs, void *userdata) {
 }
 
 static void on_bad(const char *address, const SysfsProblem *problem, void *userdata) {
+        bool known, property = strcmp(problem->attribute, ERRORD_UDEV_POLICY) == 0;
         Manager *m = userdata;
 
+        known = registry_keep(m->registry, address);
+
         (void) log_warning(m->log,
-                         0,
-                         "%s: its attribute or property %s is %s%s%s; ignoring %s",
-                         address,
-                         problem->attribute,
-                         problem->value[0] != '\0' ? "wrong (\"" : "missing or empty",
-                         problem->value,
-                         problem->value[0] != '\0' ? "\")" : "",
-                         strcmp(problem->attribute, ERRORD_UDEV_POLICY) == 0 ? "it" : "the function");
+                           0,
+                           "%s: its %s %s is %s%s%s; %s",
+                           address,
+                           property ? "udev property" : "attribute in sysfs",
+                           problem->attribute,
+                           problem->value[0] != '\0' ? "wrong (\"" : "missing or empty",
+                           problem->value,
+                           problem->value[0] != '\0' ? "\")" : "",
+                           property ? "leaving the policy to the configuration"
+                           : known  ? "going by what it was before"
+                                    : "ignoring the function until a uevent tells of it again");
 }
 
 static void on_gone(const char *address, void *userdata) {
@@ -126,18 +132,20 @@ static void on_uevent_error(const char *address, UeventError error, void *userda
 static void on_overrun(void *userdata) {
         Manager *m = userdata;
 
-        (void) log_warning(m->log,
-                           0,
-                           "udev sent more events than could be taken in; looking at all functions anew");
+        (void) log_warning(
+                m->log,
+                0,
+                "udev sent more events than could be taken in; looking at all functions anew");
 }
 
 static void on_uevent_failed(int error, void *userdata) {
         Manager *m = userdata;
 
-        (void) log_error(m->log,
-                         error,
-                         "udev does not tell of PCI functions any more; those that are known stay watched. "
-                         "Restart the daemon once udev works again");
+        (void) log_error(
+                m->log,
+                error,
+                "udev does not tell of PCI functions any more; those that are known stay watched. "
+                "Restart the daemon once udev works again");
 }
 
 static void on_bus_ready(bool connected, void *userdata) {
@@ -151,31 +159,32 @@ static void on_name_taken(void *userdata) {
 
         m->result = log_error(m->log,
                               -EEXIST,
-                              "Another daemon owns " ERRORD_BUS_NAME " on the system bus; only one can run");
+                              "Another daemon owns " ERRORD_BUS_NAME
+                              " on the system bus; only one can run");
         (void) sd_event_exit(m->event, 0);
 }
 
 void manager_listen(Manager *m) {
         m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
         m->registry_listener = (RegistryListener){
-                .added    = on_function_added,
+                .added = on_function_added,
                 .removing = on_function_removing,
                 .userdata = m,
         };
         m->uevent_listener = (UeventListener){
-                .seen       = on_seen,
-                .bad        = on_bad,
-                .gone       = on_gone,
+                .seen = on_seen,
+                .bad = on_bad,
+                .gone = on_gone,
                 .scan_begin = on_scan_begin,
-                .scan_end   = on_scan_end,
-                .error      = on_uevent_error,
-                .overrun    = on_overrun,
-                .failed     = on_uevent_failed,
-                .userdata   = m,
+                .scan_end = on_scan_end,
+                .error = on_uevent_error,
+                .overrun = on_overrun,
+                .failed = on_uevent_failed,
+                .userdata = m,
         };
         m->bus_listener = (BusListener){
-                .ready      = on_bus_ready,
+                .ready = on_bus_ready,
                 .name_taken = on_name_taken,
-                .userdata   = m,
+                .userdata = m,
         };
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the parts of the manager share: manager.c makes and ends them, manager-listen.c passes on what they tell. */
+/*
+ * What the parts of the manager share: manager.c makes and ends them, manager-listen.c passes on
+ * what they tell.
+ */
 
 #include <stdbool.h>
 
@@ -39,7 +42,10 @@ struct Manager {
 
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
-/* Reads the configuration anew. What it says wins only over the built-in defaults and loses against the command line. */
+/*
+ * Reads the configuration anew. What it says wins only over the built-in defaults and loses against
+ * the command line.
+ */
 int manager_configure(Manager *manager);
 /* The bus is ready or absent: devices may be touched. */
 void manager_start(Manager *manager);

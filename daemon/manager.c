@@ -12,7 +12,9 @@
 /* Opening, resetting and closing wait for the platform, not for a CPU. */
 #define WORKER_THREADS 8U
 
-/* An adapter that hangs must not keep the daemon from ending; the unit's TimeoutStopSec= is longer. */
+/*
+ * An adapter that hangs must not keep the daemon from ending; the unit's TimeoutStopSec= is longer.
+ */
 #define STOP_USEC (10 * USEC_PER_SEC)
 
 static void on_complaint(const char *file, uint64_t line, const char *text, void *userdata) {
@@ -96,10 +98,12 @@ static int manager_open_ring(Manager *m) {
         fd = fdstore_take(store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
         if (r < 0 && fd >= 0) {
-                (void) log_warning(m->log,
-                                   r,
-                                   "The records that the former run left cannot be read (%s); a new stream begins",
-                                   r == -EPROTO ? "a newer version wrote them" : "they are damaged");
+                (void) log_warning(
+                        m->log,
+                        r,
+                        "The records that the former run left cannot be read (%s); a new "
+                        "stream begins",
+                        r == -EPROTO ? "a newer version wrote them" : "they are damaged");
                 (void) fdstore_remove(FDSTORE_RING);
                 r = ring_open(-EBADF, m->config.records, &m->ring, &origin);
         }
@@ -112,7 +116,9 @@ static int manager_open_ring(Manager *m) {
                 r = fdstore_put(FDSTORE_RING, ring_fd(m->ring));
                 if (r < 0)
                         (void) log_warning(
-                                m->log, r, "The service manager does not keep the records for the next run");
+                                m->log,
+                                r,
+                                "The service manager does not keep the records for the next run");
         }
         return 0;
 }
@@ -121,9 +127,9 @@ static int manager_make_parts(Manager *m) {
         int r;
 
         m->context = (FunctionContext){
-                .event  = m->event,
-                .ring   = m->ring,
-                .log    = m->log,
+                .event = m->event,
+                .ring = m->ring,
+                .log = m->log,
                 .config = &m->config,
         };
         manager_listen(m);
@@ -231,21 +237,25 @@ static void manager_say_start(Manager *m) {
                         observed++;
 
         if (observed > 0)
-                log_notice(m->log,
-                           "%zu VFIO-bound functions are only observed: their errors are published with "
-                           "code and FID, as the kernel log shows them. To hold functions that nobody else opens, "
-                           "and have full records of them, set Policy=claim in zpci-errord.conf or the udev property " ERRORD_UDEV_POLICY,
-                           observed);
+                log_notice(
+                        m->log,
+                        "%zu VFIO-bound functions are only observed: their errors are published "
+                        "with code and FID, as the kernel log shows them. To hold functions that "
+                        "nobody else opens, and have full records of them, set Policy=claim in "
+                        "zpci-errord.conf or the udev property " ERRORD_UDEV_POLICY,
+                        observed);
         else if (n == 0 && stat("/sys/bus/pci/slots", &st) < 0)
-                log_notice(m->log,
-                           "No zPCI functions here, and no PCI slots: this is no IBM Z or LinuxONE, or it has no "
-                           "PCI. Waiting for functions all the same");
+                log_notice(
+                        m->log,
+                        "No zPCI functions here, and no PCI slots: this is no IBM Z or LinuxONE, "
+                        "or it has no PCI. Waiting for functions all the same");
         else if (n == 0)
                 log_info(m->log, "No zPCI function is bound to VFIO yet; waiting for one");
 
         if (stat("/dev/vfio", &st) < 0)
-                log_notice(m->log,
-                           "There is no /dev/vfio: no VFIO module is loaded yet (modprobe vfio-pci)");
+                log_notice(
+                        m->log,
+                        "There is no /dev/vfio: no VFIO module is loaded yet (modprobe vfio-pci)");
 }
 
 void manager_start(Manager *m) {
@@ -281,7 +291,8 @@ static int on_stop_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
         assert(m);
 
-        (void) log_warning(m->log, 0, "%u devices are not closed yet, ending all the same", m->n_busy);
+        (void) log_warning(
+                m->log, 0, "%u devices are not closed yet, ending all the same", m->n_busy);
         return sd_event_exit(m->event, 0);
 }
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The wiring: makes every part, tells each what it has to know of the others, and runs the event loop. */
+/*
+ * The wiring: makes every part, tells each what it has to know of the others, and runs the event
+ * loop.
+ */
 
 #include "config.h"
 #include "log.h"
@@ -15,12 +18,15 @@ typedef struct ManagerOptions {
 } ManagerOptions;
 
 /*
- * Reads the configuration, takes back what survived, and makes the parts. No device is touched yet. options and log must
- * outlive it. Returns 0 or a negative errno, which has been said in the log.
+ * Reads the configuration, takes back what survived, and makes the parts. No device is touched yet.
+ * options and log must outlive it. Returns 0 or a negative errno, which has been said in the log.
  */
 int manager_new(const ManagerOptions *options, Log *log, Manager **ret);
 Manager *manager_free(Manager *manager);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Manager *, manager_free);
 
-/* Runs until SIGTERM or SIGINT. Returns 0, or a negative errno, which has been said in the log: -EEXIST if another daemon runs. */
+/*
+ * Runs until SIGTERM or SIGINT. Returns 0, or a negative errno, which has been said in the log:
+ * -EEXIST if another daemon runs.
+ */
 int manager_run(Manager *manager);

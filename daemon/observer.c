@@ -30,7 +30,10 @@ static void observer_publish(Observer *o, const PairingAccount *account) {
         RecordIdentity identity;
         Record *record;
 
-        /* Only accounts of registered functions are taken in, and they are hastened when these leave. */
+        /*
+         * Only accounts of registered functions are taken in, and they are hastened when these
+         * leave.
+         */
         if (!f)
                 return;
 
@@ -42,7 +45,10 @@ static void observer_publish(Observer *o, const PairingAccount *account) {
         ring_commit(ring, record);
         function_count_error(f, record);
 
-        /* The kernel would have said so if it had recovered it, and our own reset is told by itself. */
+        /*
+         * The kernel would have said so if it had recovered it, and our own reset is told by
+         * itself.
+         */
         if (!f->device && pec_describe(account->pec).severity != PEC_INFORMATIONAL)
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
 }
@@ -125,9 +131,9 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
         if (!o)
                 return -ENOMEM;
         *o = (Observer){
-                .context       = context,
-                .registry      = registry,
-                .cursor        = ring_head(context->ring),
+                .context = context,
+                .registry = registry,
+                .cursor = ring_head(context->ring),
                 .kmsg_sequence = UINT64_MAX,
         };
 
@@ -185,11 +191,12 @@ static void on_kmsg_error(const KmsgError *error, void *userdata) {
 static void on_kmsg_overrun(uint64_t count, void *userdata) {
         Observer *o = userdata;
 
-        (void) log_warning(o->context->log,
-                           0,
-                           "The kernel log was overwritten before it was read, %" PRIu64
-                           " lines are lost; errors of functions that are not held may be among them",
-                           count);
+        (void) log_warning(
+                o->context->log,
+                0,
+                "The kernel log was overwritten before it was read, %" PRIu64
+                " lines are lost; errors of functions that are not held may be among them",
+                count);
 }
 
 static void on_kmsg_progress(uint64_t sequence, void *userdata) {
@@ -201,10 +208,11 @@ static void on_kmsg_progress(uint64_t sequence, void *userdata) {
 static void on_kmsg_failed(int error, void *userdata) {
         Observer *o = userdata;
 
-        (void) log_warning(o->context->log,
-                           error,
-                           "Cannot read the kernel log any more; errors of functions that are not held are "
-                           "published without a code, from uevents");
+        (void) log_warning(
+                o->context->log,
+                error,
+                "Cannot read the kernel log any more; errors of functions that are not held are "
+                "published without a code, from uevents");
         o->kmsg = kmsg_close(o->kmsg);
 }
 
@@ -214,10 +222,10 @@ void observer_watch_kernel_log(Observer *o) {
         assert(o);
 
         o->kmsg_listener = (KmsgListener){
-                .error    = on_kmsg_error,
-                .overrun  = on_kmsg_overrun,
+                .error = on_kmsg_error,
+                .overrun = on_kmsg_overrun,
                 .progress = on_kmsg_progress,
-                .failed   = on_kmsg_failed,
+                .failed = on_kmsg_failed,
                 .userdata = o,
         };
 
@@ -234,9 +242,14 @@ void observer_watch_kernel_log(Observer *o) {
 }
 
 static void observer_publish_waiting(Observer *o, uint32_t fid) {
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        uint64_t now;
 
+        /* The lines of its errors were written before what brings us here happened. */
+        if (o->kmsg)
+                kmsg_catch_up(o->kmsg);
         observer_read_ring(o);
+
+        now = now_usec(CLOCK_MONOTONIC);
         pairing_hasten(o->pairing, fid, now);
         observer_publish_due(o, now);
 }
@@ -262,7 +275,7 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
         if (!f->device)
                 function_set_recovery(f,
                                       error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED
-                                                                         : RECOVERY_FAILED);
+                                                                          : RECOVERY_FAILED);
 }
 
 void observer_hasten(Observer *o, const Function *function) {

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Publishes the errors of functions that nobody drains for us: what the kernel log and the uevents say, unless it turns
- * out to be what a VFIO device says too.
+ * Publishes the errors of functions that nobody drains for us: what the kernel log and the uevents
+ * say, unless it turns out to be what a VFIO device says too.
  *
- * It is a reader of the ring (for the records of VFIO devices) and writes to it (what found no such record).
+ * It is a reader of the ring (for the records of VFIO devices) and writes to it (what found no such
+ * record).
  */
 
 #include "function.h"
@@ -20,8 +21,9 @@ Observer *observer_free(Observer *observer);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Observer *, observer_free);
 
 /*
- * Begins to read the kernel log, from where the former run of this boot ended. After the first scan: lines about functions that are
- * not in the registry are passed over. Failure is said in the log, and uevents still tell that errors happen.
+ * Begins to read the kernel log, from where the former run of this boot ended. After the first
+ * scan: lines about functions that are not in the registry are passed over. Failure is said in the
+ * log, and uevents still tell that errors happen.
  */
 void observer_watch_kernel_log(Observer *observer);
 

@@ -110,7 +110,8 @@ int record_pending(const Record *record, uint8_t *ret);
 
 /*
  * Whether the raw bytes are an answer that interface gives for an error of function fid, and not
- * the leftovers of an answer "nothing pending". Judges size bytes, which may come from a former run:
+ * the leftovers of an answer "nothing pending". Judges size bytes, which may come from a former
+ * run:
  *   RECORD_CCDF    at least CCDF_ERROR_SIZE bytes, not all of them zero, that name fid
  *   RECORD_PACKED  at least RECORD_PACKED_SIZE bytes with a version and a PEC
  */
@@ -118,14 +119,14 @@ bool record_raw_valid(RecordInterface interface, uint32_t fid, const uint8_t *ra
 
 /*
  * How many of the size bytes that were asked for say something. All of a RECORD_CCDF; of a
- * RECORD_PACKED those of its version, which for a version that is not known are those up to the last
- * that is not zero, in whole words. 0 without an interface.
+ * RECORD_PACKED those of its version, which for a version that is not known are those up to the
+ * last that is not zero, in whole words. 0 without an interface.
  */
 uint32_t record_raw_used(RecordInterface interface, const uint8_t *raw, size_t size);
 
 /*
- * The names that users see: "vfio", "witness", "kmsg", "uevent"; "none", "in-progress", "recovered",
- * "failed", "left-to-holder"; "none", "ccdf", "packed". NULL if out of range.
+ * The names that users see: "vfio", "witness", "kmsg", "uevent"; "none", "in-progress",
+ * "recovered", "failed", "left-to-holder"; "none", "ccdf", "packed". NULL if out of range.
  */
 const char *record_source_to_string(RecordSource source);
 const char *record_recovery_to_string(RecordRecovery recovery);

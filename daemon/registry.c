@@ -157,6 +157,20 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
         return 0;
 }
 
+bool registry_keep(Registry *registry, const char *address) {
+        Entry *entry;
+
+        assert(registry);
+        assert(address);
+
+        entry = registry_find_address(registry, address);
+        if (!entry)
+                return false;
+
+        entry->seen = true;
+        return true;
+}
+
 void registry_remove(Registry *registry, const char *address) {
         Entry *entry;
 

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * All functions that have an object: the VFIO-bound zPCI functions that are not ignored, by FID and by address.
+ * All functions that have an object: the VFIO-bound zPCI functions that are not ignored, by FID and
+ * by address.
  *
- * A FID that comes back at another address is removed and added. Another FID at the same address: the old
- * object goes first.
+ * A FID that comes back at another address is removed and added. Another FID at the same address:
+ * the old object goes first.
  */
 
 #include "function.h"
@@ -15,7 +16,10 @@ typedef struct Registry Registry;
 typedef struct RegistryListener {
         /* It is in the registry now. */
         void (*added)(Function *function, void *userdata);
-        /* It is about to leave the registry. now is what sysfs says of it, NULL if it is not there any more. */
+        /*
+         * It is about to leave the registry. now is what sysfs says of it, NULL if it is not there
+         * any more.
+         */
         void (*removing)(Function *function, const SysfsFunction *now, void *userdata);
         void *userdata;
 } RegistryListener;
@@ -27,14 +31,20 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Registry *, registry_free);
 
 /* sysfs says this of a zPCI function. Adds, corrects or removes it. Returns 0 or -ENOMEM. */
 int registry_correct(Registry *registry, const SysfsFunction *sysfs);
+/*
+ * What sysfs says of the function at this address is wrong. One that is known stays as it was: what was read of it
+ * before was right. Returns whether one is.
+ */
+bool registry_keep(Registry *registry, const char *address);
 /* No zPCI function has this address. */
 void registry_remove(Registry *registry, const char *address);
-/* What is not corrected between these two is removed. */
+/* What is neither corrected nor kept between these two is removed. */
 void registry_scan_begin(Registry *registry);
 void registry_scan_end(Registry *registry);
 
-Function *registry_by_fid(const Registry *registry, uint32_t fid);               /* NULL if there is none */
-Function *registry_by_address(const Registry *registry, const char *address); /* NULL if there is none */
+/* NULL if there is none. */
+Function *registry_by_fid(const Registry *registry, uint32_t fid);
+Function *registry_by_address(const Registry *registry, const char *address);
 
 size_t registry_size(const Registry *registry);
 Function *registry_get(const Registry *registry, size_t index); /* in the order of FIDs */

@@ -69,10 +69,10 @@ Verdict state_decide(const Facts *facts) {
 }
 
 static const char *const state_table[_FUNCTION_STATE_MAX] = {
-        [FUNCTION_OBSERVED]  = "observed",
-        [FUNCTION_CLAIMED]   = "claimed",
+        [FUNCTION_OBSERVED] = "observed",
+        [FUNCTION_CLAIMED] = "claimed",
         [FUNCTION_DELEGATED] = "delegated",
-        [FUNCTION_FAILED]    = "failed",
+        [FUNCTION_FAILED] = "failed",
 };
 
 const char *state_to_string(FunctionState state) {
@@ -81,8 +81,8 @@ const char *state_to_string(FunctionState state) {
 
 static const char *const policy_table[_POLICY_MAX] = {
         [POLICY_OBSERVE] = "observe",
-        [POLICY_CLAIM]   = "claim",
-        [POLICY_IGNORE]  = "ignore",
+        [POLICY_CLAIM] = "claim",
+        [POLICY_IGNORE] = "ignore",
 };
 
 const char *policy_to_string(Policy policy) {

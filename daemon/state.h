@@ -44,7 +44,7 @@ typedef struct Facts {
 
 typedef struct Verdict {
         FunctionState state;
-        const char *reason; /* StateReason of the D-Bus interface; static, "" if there is nothing to say */
+        const char *reason; /* StateReason of the D-Bus interface: static, may be empty */
         bool hold;          /* whether its device should be in our hands now */
 } Verdict;
 

@@ -25,7 +25,9 @@ int vfio_cdev_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *prob
                 return r;
         device->iommu_fd = r;
 
-        /* No address space is attached after this, so the function can do no DMA while it is ours. */
+        /*
+         * No address space is attached after this, so the function can do no DMA while it is ours.
+         */
         bind.iommufd = device->iommu_fd;
         if (ioctl(device->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind) < 0) {
                 /* Another holder shows as EINVAL if it came through the character device, as EBUSY

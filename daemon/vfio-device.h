@@ -7,18 +7,21 @@
 
 struct VfioDevice {
         int fd;
-        int error_fd;   /* eventfds */
+        int error_fd; /* eventfds */
         int request_fd;
-        int group_fd;     /* these two … */
+        int group_fd; /* these two … */
         int container_fd;
-        int iommu_fd;     /* … or this one */
+        int iommu_fd; /* … or this one */
         RecordInterface interface;
         uint32_t record_size; /* RECORD_CCDF: how much the kernel writes */
         uint32_t fh;
         uint8_t packed_version; /* RECORD_PACKED: of the last record */
 };
 
-/* Come by a device: fill in the descriptors. Errors as vfio_open(), what is open stays in the device. */
+/*
+ * Come by a device: fill in the descriptors. Errors as vfio_open(), what is open stays in the
+ * device.
+ */
 int vfio_group_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *problem);
 int vfio_cdev_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *problem);
 

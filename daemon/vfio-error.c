@@ -30,10 +30,14 @@ static uint32_t info_u32(const uint8_t *info, size_t offset) {
         return value;
 }
 
-/* Finds a capability in the answer of VFIO_DEVICE_GET_INFO. Returns its offset, 0 if there is none. */
-static int info_find_capability(const uint8_t *info, uint32_t size, uint16_t id, uint32_t *ret_end) {
+/*
+ * Finds a capability in the answer of VFIO_DEVICE_GET_INFO. Returns its offset, 0 if there is none,
+ * or -EBADMSG: a chain that is malformed further on is not believed in its beginning either.
+ */
+static int
+info_find_capability(const uint8_t *info, uint32_t size, uint16_t id, uint32_t *ret_end) {
         struct vfio_device_info fixed;
-        uint32_t offset, previous = 0;
+        uint32_t offset, previous = 0, found = 0;
 
         memcpy(&fixed, info, sizeof(fixed));
         if (!(fixed.flags & VFIO_DEVICE_FLAGS_CAPS))
@@ -48,16 +52,16 @@ static int info_find_capability(const uint8_t *info, uint32_t size, uint16_t id,
                         return -EBADMSG;
 
                 memcpy(&header, info + offset, sizeof(header));
-                if (header.id == id) {
-                        *ret_end = header.next > offset && header.next < size ? header.next : size;
-                        return (int) offset;
+                if (header.id == id && found == 0) {
+                        found = offset;
+                        *ret_end = header.next != 0 ? header.next : size;
                 }
 
                 previous = offset;
                 offset = header.next;
         }
 
-        return 0;
+        return (int) found;
 }
 
 static int vfio_probe(const VfioDevice *device) {
@@ -87,9 +91,10 @@ static int vfio_learn_interface(VfioDevice *device,
         }
 
         if (vfio_probe(device) < 0)
-                return vfio_problem(problem,
-                                    -EOPNOTSUPP,
-                                    "the kernel has no error records for VFIO (Linux 7.3 or newer has)");
+                return vfio_problem(
+                        problem,
+                        -EOPNOTSUPP,
+                        "the kernel has no error records for VFIO (Linux 7.3 or newer has)");
 
         if (header.version < 3) {
                 device->interface = RECORD_PACKED;
@@ -102,9 +107,11 @@ static int vfio_learn_interface(VfioDevice *device,
         /* The kernel is not told the size of our buffer: a longer record would overrun it. */
         device->record_size = info_u32(info, base + ZPCI_BASE_CCDF_ERR_LENGTH_OFFSET);
         if (device->record_size < CCDF_ERROR_SIZE)
-                return vfio_problem(problem, -EOPNOTSUPP, "the kernel's error records are too short");
+                return vfio_problem(
+                        problem, -EOPNOTSUPP, "the kernel's error records are too short");
         if (device->record_size > RECORD_RAW_SIZE)
-                return vfio_problem(problem, -EOPNOTSUPP, "the kernel's error records are too long");
+                return vfio_problem(
+                        problem, -EOPNOTSUPP, "the kernel's error records are too long");
 
         device->interface = RECORD_CCDF;
         return 0;
@@ -134,7 +141,8 @@ int vfio_error_learn(VfioDevice *device, VfioProblem *problem) {
         if (base < 0)
                 return vfio_problem(problem, base, "its capability chain is malformed");
         if (base == 0)
-                return vfio_problem(problem, -EOPNOTSUPP, "VFIO does not know it as a zPCI function");
+                return vfio_problem(
+                        problem, -EOPNOTSUPP, "VFIO does not know it as a zPCI function");
 
         return vfio_learn_interface(device, info, (uint32_t) base, end, problem);
 }
@@ -148,7 +156,7 @@ static int vfio_read_ccdf(VfioDevice *device, Record *record) {
         } get = {
                 .argsz = sizeof(get),
                 .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_ZPCI_ERROR,
-                .data  = (uintptr_t) record->raw,
+                .data = (uintptr_t) record->raw,
         };
 
         record->raw_size = device->record_size;

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The VFIO interface of Linux 7.3, also where the headers of an older kernel are installed: what they
- * lack is defined here under the kernel's own names (include/uapi/linux/vfio.h and vfio_zdev.h).
+ * The VFIO interface of Linux 7.3, also where the headers of an older kernel are installed: what
+ * they lack is defined here under the kernel's own names (include/uapi/linux/vfio.h and
+ * vfio_zdev.h).
  */
 
 #include <linux/types.h>
@@ -29,8 +30,8 @@ struct vfio_device_bind_iommufd {
 #endif
 
 /*
- * struct vfio_device_info_cap_zpci_base by offset: its tail grew with the versions of the capability, and a header
- * may have any of them.
+ * struct vfio_device_info_cap_zpci_base by offset: its tail grew with the versions of the
+ * capability, and a header may have any of them.
  */
 #define ZPCI_BASE_FH_OFFSET              32U /* __u32 fh, from version 2 on */
 #define ZPCI_BASE_CCDF_ERR_LENGTH_OFFSET 36U /* __u32 ccdf_err_length, from version 3 on */

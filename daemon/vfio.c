@@ -42,10 +42,10 @@ static int vfio_arm(const VfioDevice *device, uint32_t index, int event_fd) {
                 uint32_t count;
                 int32_t event_fd;
         } irq = {
-                .argsz    = sizeof(irq),
-                .flags    = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                .index    = index,
-                .count    = 1,
+                .argsz = sizeof(irq),
+                .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                .index = index,
+                .count = 1,
                 .event_fd = event_fd,
         };
 
@@ -69,9 +69,10 @@ static int vfio_watch(VfioDevice *device, VfioProblem *problem) {
 
         r = vfio_arm(device, VFIO_PCI_ERR_IRQ_INDEX, device->error_fd);
         if (r == -EINVAL)
-                return vfio_problem(problem,
-                                    -EOPNOTSUPP,
-                                    "the kernel has no error interrupt for it (Linux 7.3 or newer has)");
+                return vfio_problem(
+                        problem,
+                        -EOPNOTSUPP,
+                        "the kernel has no error interrupt for it (Linux 7.3 or newer has)");
         if (r < 0)
                 return vfio_problem(problem, r, "VFIO_DEVICE_SET_IRQS (error)");
         return 0;
@@ -119,12 +120,12 @@ int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem
         if (!device)
                 return vfio_problem(ret_problem, -ENOMEM, "memory");
         *device = (VfioDevice){
-                .fd           = -EBADF,
-                .error_fd     = -EBADF,
-                .request_fd   = -EBADF,
-                .group_fd     = -EBADF,
+                .fd = -EBADF,
+                .error_fd = -EBADF,
+                .request_fd = -EBADF,
+                .group_fd = -EBADF,
                 .container_fd = -EBADF,
-                .iommu_fd     = -EBADF,
+                .iommu_fd = -EBADF,
         };
 
         r = vfio_come_by(device, nodes, ret_problem);

@@ -4,8 +4,8 @@
 /*
  * A VFIO device as a source of error records, however it was come by.
  *
- * Interface: include/uapi/linux/vfio.h and vfio_zdev.h of Linux 7.3. Calls marked "blocks" take tens
- * of milliseconds or more, for they reset the function; they belong into the worker.
+ * Interface: include/uapi/linux/vfio.h and vfio_zdev.h of Linux 7.3. Calls marked "blocks" take
+ * tens of milliseconds or more, for they reset the function; they belong into the worker.
  */
 
 #include <stdbool.h>
@@ -32,13 +32,14 @@ typedef struct VfioProblem {
 /*
  * Opens a function's device, by its character device and /dev/iommu where both exist, else by its
  * group; learns which error interface it has; and installs one eventfd for errors and one for the
- * kernel's request to let go. Opening resets the function, and takes its recovery from the kernel. Blocks.
+ * kernel's request to let go. Opening resets the function, and takes its recovery from the kernel.
+ * Blocks.
  *
  * Returns 0, or with nothing left open
  *   -EBUSY       somebody else holds it
  *   -EAGAIN      the kernel is just handling an error of it: try again within milliseconds
- *   -EOPNOTSUPP  this kernel has no error records, or no error interrupt, or records of a length that we
- *                cannot keep: *ret_problem says which
+ *   -EOPNOTSUPP  this kernel has no error records, or no error interrupt, or records of a length
+ *                that we cannot keep: *ret_problem says which
  *   -EACCES, -EPERM  no permission for a node, or the sandbox refuses it
  *   -ENOENT      there is no node
  *   -EBADMSG     the capability chain of VFIO_DEVICE_GET_INFO is malformed
@@ -58,14 +59,18 @@ uint32_t vfio_function_handle(const VfioDevice *device);
 
 /*
  * Takes one record out of the kernel's queue, into a reserved slot of the ring: sets source,
- * interface and raw_size before, since the ioctl may be the last thing this process does. Does not block.
+ * interface and raw_size before, since the ioctl may be the last thing this process does. Does not
+ * block.
  *
- * Returns 1 for a record, 0 if none is pending, a negative errno otherwise (-ENODEV: the function is
- * gone). In the last two cases the raw bytes are blank.
+ * Returns 1 for a record, 0 if none is pending, a negative errno otherwise (-ENODEV: the function
+ * is gone). In the last two cases the raw bytes are blank.
  */
 int vfio_read_error(VfioDevice *device, Record *record);
 
-/* Whether the last record came from a revision of the packed interface of which only the beginning is understood. */
+/*
+ * Whether the last record came from a revision of the packed interface of which only the beginning
+ * is understood.
+ */
 bool vfio_is_unknown_revision(const VfioDevice *device);
 
 /*

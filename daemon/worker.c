@@ -126,7 +126,8 @@ static int worker_start_threads(Worker *worker, unsigned n_threads) {
         (void) sigfillset(&all);
         (void) pthread_sigmask(SIG_SETMASK, &all, &before);
         while (worker->n_threads < n_threads) {
-                r = pthread_create(&worker->threads[worker->n_threads], NULL, worker_thread, worker);
+                r = pthread_create(
+                        &worker->threads[worker->n_threads], NULL, worker_thread, worker);
                 if (r != 0)
                         break;
                 worker->n_threads++;

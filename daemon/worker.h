@@ -4,8 +4,8 @@
 /*
  * A few threads for system calls that block: opening, resetting and closing a VFIO device.
  *
- * The event loop decides everything and owns all state. A job works on memory that the loop does not
- * touch meanwhile, and is reported back by an eventfd.
+ * The event loop decides everything and owns all state. A job works on memory that the loop does
+ * not touch meanwhile, and is reported back by an eventfd.
  */
 
 #include <systemd/sd-event.h>
@@ -28,13 +28,20 @@ struct WorkerJob {
 };
 
 /*
- * Makes a pool of threads, of which a quarter (at least one) never does patient jobs. done() is called with
- * SD_EVENT_PRIORITY_IMPORTANT. Returns 0, -ENOMEM, or an error of pthread_create(3) or sd-event.
+ * Makes a pool of threads, of which a quarter (at least one) never does patient jobs. done() is
+ * called with SD_EVENT_PRIORITY_IMPORTANT. Returns 0, -ENOMEM, or an error of pthread_create(3) or
+ * sd-event.
  */
 int worker_new(sd_event *event, unsigned n_threads, Worker **ret);
-/* Lets the running jobs finish, forgets those that wait (without done()), and joins the threads. Blocks. */
+/*
+ * Lets the running jobs finish, forgets those that wait (without done()), and joins the threads.
+ * Blocks.
+ */
 Worker *worker_free(Worker *worker);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 
-/* Hands a job over. Cannot fail: the job brings its own memory, and is the worker's until done() is called. */
+/*
+ * Hands a job over. Cannot fail: the job brings its own memory, and is the worker's until done() is
+ * called.
+ */
 void worker_submit(Worker *worker, WorkerJob *job);

@@ -27,12 +27,12 @@ typedef struct Bench {
 } Bench;
 
 static const SysfsFunction example = {
-        .address    = "0001:00:00.0",
-        .driver     = "vfio-pci",
+        .address = "0001:00:00.0",
+        .driver = "vfio-pci",
         .vfio_bound = true,
-        .fid        = 0x10,
-        .pchid      = 0x104,
-        .group      = 1,
+        .fid = 0x10,
+        .pchid = 0x104,
+        .group = 1,
 };
 
 static void on_changed(Function *f, FunctionChange what, void *userdata) {
@@ -64,8 +64,8 @@ static int bench_setup(void **state) {
 
         assert_int_equal(sd_event_new(&b->event), 0);
         b->context = (FunctionContext){
-                .event    = b->event,
-                .config   = &b->config,
+                .event = b->event,
+                .config = &b->config,
                 .listener = { .changed = on_changed, .userdata = b },
         };
         assert_int_equal(ring_open(-EBADF, 64, &b->context.ring, &origin), 0);
@@ -221,9 +221,10 @@ static void test_busy(void **state) {
         run_until(b, strcmp(b->function->reason, "busy") == 0);
         assert_state(b, FUNCTION_OBSERVED, "busy");
         fake_kernel.open_error = 0;
-        run_until(b, b->function->state == FUNCTION_CLAIMED); /* the back-off begins with a second */
-        assert_int_equal(b->n_state_changes, 2);              /* it did not flap meanwhile */
-        assert_int_equal(b->function->backoff_usec, 0);
+        run_until(b,
+                  b->function->state == FUNCTION_CLAIMED); /* the back-off begins with a second */
+        assert_int_equal(b->n_state_changes, 2);           /* it did not flap meanwhile */
+        run_until(b, b->function->backoff_usec == 0);
 }
 
 static void test_open_again(void **state) {
@@ -345,6 +346,17 @@ static void test_read_fails(void **state) {
 }
 
 /* A kernel that always has one more record must not keep the publishers from their turn. */
+/* That it opens does not make it work: it is tried less and less often. */
+static void test_read_always_fails(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.read_error = -EIO;
+        begin(b);
+        run_until(b, fake_kernel.n_closes == 2);
+        assert_int_equal(b->function->backoff_usec, 2 * USEC_PER_SEC);
+        assert_state(b, FUNCTION_FAILED, "EIO");
+}
+
 static void test_endless(void **state) {
         Bench *b = *state;
         unsigned posts;
@@ -420,6 +432,7 @@ int main(void) {
                 TEST(test_request_after_error),
                 TEST(test_request_during_endless_reset),
                 TEST(test_read_fails),
+                TEST(test_read_always_fails),
                 TEST(test_endless),
                 TEST(test_gone_while_opening),
                 TEST(test_gone_while_resetting),

@@ -54,10 +54,10 @@ static int answer(int error) {
 }
 
 int __wrap_open(const char *path, int flags, ...) {
-        int error = strcmp(path, "/dev/vfio/vfio") == 0   ? kernel.container_errno
-                    : strcmp(path, "/dev/iommu") == 0     ? kernel.iommu_errno
+        int error = strcmp(path, "/dev/vfio/vfio") == 0     ? kernel.container_errno
+                    : strcmp(path, "/dev/iommu") == 0       ? kernel.iommu_errno
                     : strncmp(path, "/dev/vfio/d", 11) == 0 ? kernel.cdev_errno
-                                                          : kernel.group_errno;
+                                                            : kernel.group_errno;
 
         assert_true(flags & O_CLOEXEC);
         if (error != 0)
@@ -103,7 +103,7 @@ static int answer_irqs(const struct vfio_irq_set *set) {
         if (kernel.armed_first == UINT32_MAX)
                 kernel.armed_first = set->index;
         return answer(set->index == VFIO_PCI_ERR_IRQ_INDEX ? kernel.error_irq_errno
-                                                          : kernel.request_irq_errno);
+                                                           : kernel.request_irq_errno);
 }
 
 int __wrap_ioctl(int fd, unsigned long request, ...) {
@@ -180,8 +180,8 @@ static int setup(void **state) {
 static const VfioNodes group_nodes = { .address = "0001:00:00.0", .group = "/dev/vfio/7" };
 static const VfioNodes both_nodes = {
         .address = "0001:00:00.0",
-        .group   = "/dev/vfio/7",
-        .cdev    = "/dev/vfio/devices/vfio0",
+        .group = "/dev/vfio/7",
+        .cdev = "/dev/vfio/devices/vfio0",
 };
 
 static int next_fd(void) {
@@ -309,6 +309,10 @@ static void test_chains(void **state) {
         put32(INFO_CAPS + 4, INFO_CAPS);
         assert_not_opened(&group_nodes, -EBADMSG, "malformed");
 
+        put_info(3, 32); /* a loop behind what we look for */
+        put32(INFO_CAPS + BASE_SIZE + 4, INFO_CAPS);
+        assert_not_opened(&group_nodes, -EBADMSG, "malformed");
+
         put_info(3, 32); /* no zPCI function */
         put16(INFO_CAPS, 9);
         assert_not_opened(&group_nodes, -EOPNOTSUPP, "zPCI");
@@ -318,6 +322,7 @@ static void test_chains(void **state) {
 
         put_info(3, 32); /* cut short by the next one, and by the end */
         put32(INFO_CAPS + 4, INFO_CAPS + 36);
+        put32(INFO_CAPS + 40, 0);
         assert_not_opened(&group_nodes, -EBADMSG, "cut short");
         put_info(3, 32);
         put32(INFO_CAPS + 4, 0);

@@ -79,9 +79,9 @@ static Job *submit(Bench *b, unsigned i, WorkerUrgency urgency, sem_t *gate) {
         Job *j = &b->jobs[i];
 
         *j = (Job){
-                .job   = { .work = work, .done = done, .urgency = urgency },
+                .job = { .work = work, .done = done, .urgency = urgency },
                 .bench = b,
-                .gate  = gate,
+                .gate = gate,
         };
         worker_submit(b->worker, &j->job);
         return j;
@@ -154,7 +154,8 @@ static void test_again_from_done(void **state) {
         Bench *b = *state;
         Job *j = &b->jobs[0];
 
-        *j = (Job){ .job = { .work = work, .done = resubmit, .urgency = WORKER_URGENT }, .bench = b };
+        *j = (Job){ .job = { .work = work, .done = resubmit, .urgency = WORKER_URGENT },
+                    .bench = b };
         worker_submit(b->worker, &j->job);
         run_until_done(b, 2);
         assert_int_equal(j->n_worked, 2);
