@@ -12,6 +12,7 @@
 
 #define KMSG_LINE_MAX 8192U /* CONSOLE_EXT_LOG_MAX of Linux: what a line is at most */
 #define KMSG_BATCH    64U   /* lines read before others get their turn */
+#define KMSG_CATCH_UP 4096U /* lines read at once by who cannot wait: more than come in a storm of errors */
 
 struct Kmsg {
         const KmsgListener *listener;
@@ -188,25 +189,40 @@ static int kmsg_read(Kmsg *kmsg, int fd) {
         return -errno;
 }
 
-static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Kmsg *kmsg = userdata;
+/* Reads so many lines at most. Returns what the last kmsg_read() did. */
+static int kmsg_read_batch(Kmsg *kmsg, int fd, unsigned n) {
         const KmsgListener *listener = kmsg->listener;
         uint64_t before = kmsg->next;
         int r = 1;
 
-        /* What is left after a batch wakes us up again. */
-        for (unsigned i = 0; i < KMSG_BATCH && r > 0; i++)
+        for (unsigned i = 0; i < n && r > 0; i++)
                 r = kmsg_read(kmsg, fd);
 
         if (kmsg->next != before)
                 listener->progress(kmsg->next - 1, listener->userdata);
+        return r;
+}
 
+static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Kmsg *kmsg = userdata;
+        const KmsgListener *listener = kmsg->listener;
+        int r;
+
+        /* What is left after a batch wakes us up again. */
+        r = kmsg_read_batch(kmsg, fd, KMSG_BATCH);
         if (r < 0) {
                 (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
                 listener->failed(r, listener->userdata); /* may close us */
         }
 
         return 0;
+}
+
+void kmsg_catch_up(Kmsg *kmsg) {
+        assert(kmsg);
+
+        /* What fails here fails in the event loop too, which tells of it. */
+        (void) kmsg_read_batch(kmsg, sd_event_source_get_io_fd(kmsg->source), KMSG_CATCH_UP);
 }
 
 int kmsg_open_fd(

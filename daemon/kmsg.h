@@ -58,5 +58,11 @@ int kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, 
 int kmsg_open_fd(
         sd_event *event, int fd, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);
 
+/*
+ * Reads what the kernel has logged up to now, without waiting for a turn in the event loop: for who
+ * learned something else that came after it. Never calls failed().
+ */
+void kmsg_catch_up(Kmsg *kmsg);
+
 Kmsg *kmsg_close(Kmsg *kmsg);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Kmsg *, kmsg_close);
