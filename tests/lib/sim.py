@@ -20,6 +20,8 @@ import shutil
 import socket
 import subprocess
 
+from deadline import scaled
+
 COMMAND_TIMEOUT = 60.0
 
 
@@ -33,9 +35,9 @@ class SimError(Exception):
 
 def _find(build_dir, name):
     """The built file `name`, in the build folder given or in the one that tests are told by the environment."""
-    base = build_dir or os.environ.get("ZPCI_BUILD_DIR")
+    base = build_dir or os.environ.get("ZPCI_ERRORD_BUILD")
     if not base:
-        raise RuntimeError("no build folder: give one, or set ZPCI_BUILD_DIR")
+        raise RuntimeError("no build folder: give one, or set ZPCI_ERRORD_BUILD")
     for folder in ("tests/sim", "sim", "."):
         path = pathlib.Path(base, folder, name)
         if path.is_file():
@@ -70,7 +72,7 @@ class Connection:
 
     def __init__(self, directory):
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(COMMAND_TIMEOUT)
+        self._socket.settimeout(scaled(COMMAND_TIMEOUT))
         self._socket.connect(f"{directory}/sim/control")
         self._lines = self._socket.makefile("rw", encoding="utf-8", errors="replace")
 
@@ -131,7 +133,7 @@ class Sim:
             self._connection.close()
         if self._process:
             self._process.terminate()
-            self._process.wait(timeout=COMMAND_TIMEOUT)
+            self._process.wait(timeout=scaled(COMMAND_TIMEOUT))
             self._process.stdout.close()
         self._connection = self._process = None
 
@@ -221,4 +223,4 @@ class Sim:
 
     def wait(self, address, condition, timeout=10.0):
         """Returns the state once `condition` ("held=1,pending>=2") holds."""
-        return self.command("wait", address, condition, int(timeout * 1000))
+        return self.command("wait", address, condition, int(scaled(timeout) * 1000))

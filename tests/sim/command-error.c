@@ -48,9 +48,9 @@ static int parse_field(Wanted *w, const char *key, uint64_t value) {
                 const char *key;
                 unsigned offset, size, shift, bits;
         } fields[] = {
-                { "fh", 4, 4, 0, 32 },   { "fid", 8, 4, 0, 32 },    { "ett", 12, 4, 28, 4 }, { "mvn", 12, 4, 16, 12 },
-                { "dmaas", 12, 4, 8, 8 }, { "q", 12, 4, 1, 1 },     { "rw", 12, 4, 0, 1 },   { "faddr", 16, 8, 0, 64 },
-                { "pec", 30, 2, 0, 16 },
+                { "fh", 4, 4, 0, 32 },    { "fid", 8, 4, 0, 32 },    { "ett", 12, 4, 28, 4 },
+                { "mvn", 12, 4, 16, 12 }, { "dmaas", 12, 4, 8, 8 },  { "q", 12, 4, 1, 1 },
+                { "rw", 12, 4, 0, 1 },    { "faddr", 16, 8, 0, 64 }, { "pec", 30, 2, 0, 16 },
         };
 
         if (strcmp(key, "force") == 0)
@@ -101,7 +101,8 @@ static int parse_error(Wanted *w, const SimFunction *f, char **words, unsigned n
         return 0;
 }
 
-static __attribute__((__format__(printf, 3, 4))) void log_line(Controller *c, unsigned level, const char *format, ...) {
+static __attribute__((__format__(printf, 3, 4))) void
+log_line(Controller *c, unsigned level, const char *format, ...) {
         char text[256];
         va_list ap;
 
@@ -116,24 +117,33 @@ static bool tell(Controller *c, SimFunction *f, SimVerdict verdict, unsigned pec
         bool recovers = pec != SIM_PEC_PERMERR && pec != SIM_PEC_FAILED, signalled = false;
 
         if (dropped)
-                log_line(c, KERN_ERR, "zpci: %s: Maximum number (%u) of pending error events queued", f->address, SIM_QUEUE);
+                log_line(c,
+                         KERN_ERR,
+                         "zpci: %s: Maximum number (%u) of pending error events queued",
+                         f->address,
+                         SIM_QUEUE);
         if (verdict == SIM_VERDICT_QUEUED)
                 signalled = kernel_signal(c, f, IRQ_ERR, 1);
         if (recovers)
                 function_uevent(c, f, "change", "ERROR_EVENT=BEGIN_RECOVERY\nDEVICE_ONLINE=0\n");
 
         if (verdict == SIM_VERDICT_QUEUED && recovers)
-                log_line(c, KERN_INFO, "zpci: %s: Leaving recovery of pass-through device to user-space", f->address);
+                log_line(c,
+                         KERN_INFO,
+                         "zpci: %s: Leaving recovery of pass-through device to user-space",
+                         f->address);
         else if (recovers)
                 function_uevent(c,
                                 f,
                                 "change",
-                                f->set.recovery_ok ? "ERROR_EVENT=SUCCESSFUL_RECOVERY\nDEVICE_ONLINE=1\n"
-                                                   : "ERROR_EVENT=FAILED_RECOVERY\nDEVICE_ONLINE=0\n");
+                                f->set.recovery_ok
+                                        ? "ERROR_EVENT=SUCCESSFUL_RECOVERY\nDEVICE_ONLINE=1\n"
+                                        : "ERROR_EVENT=FAILED_RECOVERY\nDEVICE_ONLINE=0\n");
         return signalled;
 }
 
-static int command_error(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_error(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         static const char *const names[] = {
                 [SIM_VERDICT_QUEUED] = "queued",
                 [SIM_VERDICT_KERNEL] = "kernel",
@@ -184,7 +194,8 @@ static int command_error(Controller *c, Connection *conn, char **words, unsigned
         return 0;
 }
 
-static int command_signal(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_signal(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         uint64_t count = 1;
 
@@ -192,11 +203,14 @@ static int command_signal(Controller *c, Connection *conn, char **words, unsigne
                 return -ENODEV;
         if (n_words > 2 && parse_number(words[2], UINT32_MAX, &count) < 0)
                 return -EINVAL;
-        fprintf(out, "ok signalled=%d", kernel_signal(c, f, strcmp(words[1], "req") == 0 ? IRQ_REQ : IRQ_ERR, count));
+        fprintf(out,
+                "ok signalled=%d",
+                kernel_signal(c, f, strcmp(words[1], "req") == 0 ? IRQ_REQ : IRQ_ERR, count));
         return 0;
 }
 
-static int command_kmsg(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_kmsg(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         uint64_t priority;
 
         if (parse_number(words[0], 1023, &priority) < 0)
@@ -206,19 +220,24 @@ static int command_kmsg(Controller *c, Connection *conn, char **words, unsigned 
         return 0;
 }
 
-static int command_kmsg_overrun(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_kmsg_overrun(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         kmsg_overrun(c->kmsg);
         fputs("ok", out);
         return 0;
 }
 
-static int command_monitor_overrun(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int command_monitor_overrun(
+        Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         fputs("ok", out);
         return uevents_overrun(c->uevents);
 }
 
 const Command error_commands[] = {
-        { "error", "ADDRESS [pec= faddr= fh= fid= ett= mvn= dmaas= q= rw= raw=HEX force=1 stale=1]", 1, command_error },
+        { "error",
+          "ADDRESS [pec= faddr= fh= fid= ett= mvn= dmaas= q= rw= raw=HEX force=1 stale=1]",
+          1,
+          command_error },
         { "signal", "ADDRESS err|req [COUNT]", 2, command_signal },
         { "kmsg", "PRIORITY TEXT", 2, command_kmsg },
         { "kmsg-overrun", "", 0, command_kmsg_overrun },

@@ -39,7 +39,8 @@ static int identity_parse(SimFunction *f, const char *key, uint64_t value) {
 }
 
 /* "KEY=VALUE" words: settings, and with 'driver' also what only a new function has. */
-static int parse_words(SimFunction *f, char **words, unsigned n_words, const char **driver, FILE *out) {
+static int
+parse_words(SimFunction *f, char **words, unsigned n_words, const char **driver, FILE *out) {
         for (unsigned i = 0; i < n_words; i++) {
                 char *value = strchr(words[i], '=');
                 uint64_t number;
@@ -65,7 +66,12 @@ static int parse_words(SimFunction *f, char **words, unsigned n_words, const cha
         return 0;
 }
 
-static int add_one(Controller *c, unsigned domain, const char *address, char **words, unsigned n_words, FILE *out) {
+static int add_one(Controller *c,
+                   unsigned domain,
+                   const char *address,
+                   char **words,
+                   unsigned n_words,
+                   FILE *out) {
         SimFunction wanted = { .zpci = true, .set = settings_default() }, *f;
         const char *driver = "vfio-pci";
         unsigned slot = 0;
@@ -107,7 +113,8 @@ static int command_add(Controller *c, Connection *conn, char **words, unsigned n
         return r < 0 ? r : 0;
 }
 
-static int command_add_many(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_add_many(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         uint64_t n, added = 0;
 
         if (parse_number(words[0], SIM_FUNCTIONS, &n) < 0 || n_words > WORDS)
@@ -132,7 +139,8 @@ static int command_add_many(Controller *c, Connection *conn, char **words, unsig
         return 0;
 }
 
-static int command_bind(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_bind(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         int r;
 
@@ -159,15 +167,18 @@ static int unbind(Controller *c, Connection *conn, const char *address, WaitKind
         return r < 0 ? r : command_wait(conn, kind, f, NULL, 0);
 }
 
-static int command_unbind(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_unbind(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         return unbind(c, conn, words[0], WAIT_UNBIND, out);
 }
 
-static int command_remove(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_remove(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         return unbind(c, conn, words[0], WAIT_REMOVE, out);
 }
 
-static int command_vanish(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_vanish(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
 
         if (!f)
@@ -191,19 +202,22 @@ static int command_set(Controller *c, Connection *conn, char **words, unsigned n
         return r;
 }
 
-static int command_property(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_property(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         int r;
 
         if (!f)
                 return -ENODEV;
-        r = tree_property(&c->sim, f, words[1], n_words > 2 ? command_rest(words + 2, n_words - 2) : NULL);
+        r = tree_property(
+                &c->sim, f, words[1], n_words > 2 ? command_rest(words + 2, n_words - 2) : NULL);
         if (r == 0)
                 fputs("ok", out);
         return r;
 }
 
-static int command_sysfs(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_sysfs(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         const char *value = n_words > 2 ? command_rest(words + 2, n_words - 2) : "";
         char *text = NULL;
@@ -232,7 +246,8 @@ static int command_sysfs(Controller *c, Connection *conn, char **words, unsigned
         return r;
 }
 
-static int command_mode(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_mode(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         char path[PATH_MAX];
         unsigned mode;
 
@@ -245,7 +260,8 @@ static int command_mode(Controller *c, Connection *conn, char **words, unsigned 
         return 0;
 }
 
-static int command_hold(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_hold(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         int r;
 
@@ -257,7 +273,8 @@ static int command_hold(Controller *c, Connection *conn, char **words, unsigned 
         return r;
 }
 
-static int command_unhold(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_unhold(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         int r;
 
@@ -269,7 +286,8 @@ static int command_unhold(Controller *c, Connection *conn, char **words, unsigne
         return r;
 }
 
-static int command_uevent(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_uevent(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         char more[2048] = "";
         int r;

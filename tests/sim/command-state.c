@@ -23,7 +23,7 @@ static void look(Controller *c, SimFunction *f, Fact facts[static N_FACTS]) {
         now = sim_now();
         sim_lock(&c->sim);
         memcpy(facts,
-               (const Fact[N_FACTS]) {
+               (const Fact[N_FACTS]){
                        { "fid", f->fid },
                        { "fh", f->fh },
                        { "group", f->group },
@@ -31,7 +31,7 @@ static void look(Controller *c, SimFunction *f, Fact facts[static N_FACTS]) {
                        { "held", f->open != SIM_OPEN_NO },
                        { "group_open", f->group_open },
                        { "hold", slot->held_device >= 0 },
-                       { "opening", f->open != SIM_OPEN_NO && now < f->locked_until && f->errors == 0 && f->resets == 0 },
+                       { "opening", f->open != SIM_OPEN_NO && now < f->opened_at },
                        { "closing", now < f->closing_until },
                        { "locked", now < f->locked_until },
                        { "leaving", f->leaving },
@@ -66,7 +66,11 @@ void state_write(Controller *c, SimFunction *f, FILE *out) {
         Fact facts[N_FACTS];
 
         look(c, f, facts);
-        fprintf(out, "{\"address\": \"%s\", \"driver\": \"%s\", \"open\": \"%s\"", f->address, f->driver, ways[f->open]);
+        fprintf(out,
+                "{\"address\": \"%s\", \"driver\": \"%s\", \"open\": \"%s\"",
+                f->address,
+                f->driver,
+                ways[f->open]);
         for (unsigned i = 0; i < N_FACTS; i++)
                 fprintf(out, ", \"%s\": %llu", facts[i].key, (unsigned long long) facts[i].value);
         if (f->vfio_index >= 0)
@@ -83,13 +87,13 @@ static int matches(const Fact *facts, char *condition) {
         if (!operator)
                 return -EINVAL;
         compare = *operator;
-        number = operator+ (compare == '=' ? 1 : 2);
+        number = operator+(compare == '=' ? 1 : 2);
         *operator= '\0';
         if (parse_number(number, UINT64_MAX, &wanted) < 0)
                 return -EINVAL;
         for (unsigned i = 0; i < N_FACTS; i++)
                 if (strcmp(facts[i].key, condition) == 0)
-                        return compare == '=' ? facts[i].value == wanted
+                        return compare == '='   ? facts[i].value == wanted
                                : compare == '>' ? facts[i].value >= wanted
                                                 : facts[i].value <= wanted;
         return -ENOENT;
@@ -110,7 +114,8 @@ int state_matches(Controller *c, SimFunction *f, const char *condition) {
         return 1;
 }
 
-static int command_state(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_state(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
 
         if (!f)
@@ -120,7 +125,8 @@ static int command_state(Controller *c, Connection *conn, char **words, unsigned
         return 0;
 }
 
-static int command_list(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_list(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         fputs("ok", out);
         for (unsigned i = 0; i < SIM_FUNCTIONS; i++)
                 if (c->sim.state->functions[i].used)
@@ -128,7 +134,8 @@ static int command_list(Controller *c, Connection *conn, char **words, unsigned 
         return 0;
 }
 
-static int command_wait_state(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
+static int
+command_wait_state(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out) {
         SimFunction *f = command_function(c, words[0], out);
         uint64_t timeout;
         int r;

@@ -13,8 +13,8 @@
 
 #define LINE_MAX_SIZE 65536U
 #define WORDS_MAX     1024U
-#define TICK_USEC     2000U          /* how often a wait looks again */
-#define REQUEST_NSEC  10000000000U   /* the kernel repeats its request to let go */
+#define TICK_USEC     2000U        /* how often a wait looks again */
+#define REQUEST_NSEC  10000000000U /* the kernel repeats its request to let go */
 
 struct Connection {
         Connection *next;
@@ -58,13 +58,18 @@ static void answer(Connection *conn, int r, const char *text) {
                 snprintf(head, sizeof(head), "error %s", strerrorname_np(-r) ?: "E?");
         /* Tests read their answers; who does not is cut off. */
         if (send(conn->fd, head, strlen(head), MSG_NOSIGNAL | MSG_MORE | MSG_DONTWAIT) < 0 ||
-            (r < 0 && *text && send(conn->fd, " ", 1, MSG_NOSIGNAL | MSG_MORE | MSG_DONTWAIT) < 0) ||
+            (r < 0 && *text &&
+             send(conn->fd, " ", 1, MSG_NOSIGNAL | MSG_MORE | MSG_DONTWAIT) < 0) ||
             send(conn->fd, text, strlen(text), MSG_NOSIGNAL | MSG_MORE | MSG_DONTWAIT) < 0 ||
             send(conn->fd, "\n", 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
                 (void) shutdown(conn->fd, SHUT_RDWR);
 }
 
-int command_wait(Connection *conn, WaitKind kind, const SimFunction *f, const char *condition, uint64_t timeout_ms) {
+int command_wait(Connection *conn,
+                 WaitKind kind,
+                 const SimFunction *f,
+                 const char *condition,
+                 uint64_t timeout_ms) {
         Control *control = conn->control;
 
         conn->condition = condition ? strdup(condition) : NULL;
@@ -208,7 +213,9 @@ static int help(FILE *out, const Command *const *tables) {
 }
 
 static int run(Connection *conn, char **words, unsigned n_words, FILE *out) {
-        static const Command *const tables[] = { function_commands, error_commands, state_commands, NULL };
+        static const Command *const tables[] = {
+                function_commands, error_commands, state_commands, NULL
+        };
         Controller *c = conn->control->c;
 
         if (strcmp(words[0], "help") == 0)
@@ -239,7 +246,8 @@ static void serve_line(Connection *conn, char *line) {
         FILE *out;
         int r;
 
-        for (char *word = strtok_r(line, " ", &state); word && n_words < WORDS_MAX; word = strtok_r(NULL, " ", &state))
+        for (char *word = strtok_r(line, " ", &state); word && n_words < WORDS_MAX;
+             word = strtok_r(NULL, " ", &state))
                 words[n_words++] = word;
         if (n_words == 0)
                 return;
@@ -291,7 +299,8 @@ static int on_connect(sd_event_source *s, int fd, uint32_t revents, void *userda
         conn->fd = conn_fd;
         conn->next = control->connections;
         control->connections = conn;
-        r = sd_event_add_io(control->c->event, &conn->source, conn_fd, EPOLLIN, on_connection, conn);
+        r = sd_event_add_io(
+                control->c->event, &conn->source, conn_fd, EPOLLIN, on_connection, conn);
         if (r < 0)
                 connection_drop(conn);
         return 0;
@@ -314,7 +323,8 @@ int control_start(Controller *c) {
         r = sd_event_add_time(c->event, &control->tick, CLOCK_MONOTONIC, 0, 100, on_tick, control);
         if (r < 0)
                 return r;
-        return sd_event_add_io(c->event, &control->source, control->fd, EPOLLIN, on_connect, control);
+        return sd_event_add_io(
+                c->event, &control->source, control->fd, EPOLLIN, on_connect, control);
 }
 
 Control *control_free(Control *control) {

@@ -19,7 +19,8 @@ typedef enum WaitKind {
 /* A command gets the rest of its line in words. It writes "ok ..." to 'out' itself and returns 0; or it
  * returns a negative errno, perhaps after it wrote a text that explains it; or COMMAND_WAITS, after command_wait(). */
 #define COMMAND_WAITS 1
-typedef int (*CommandFunc)(Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out);
+typedef int (*CommandFunc)(
+        Controller *c, Connection *conn, char **words, unsigned n_words, FILE *out);
 
 typedef struct Command {
         const char *name;
@@ -34,7 +35,11 @@ extern const Command error_commands[];
 extern const Command state_commands[];
 
 /* Puts the answer off. 'condition' (WAIT_STATE) is of the form of the command "wait". */
-int command_wait(Connection *conn, WaitKind kind, const SimFunction *f, const char *condition, uint64_t timeout_ms);
+int command_wait(Connection *conn,
+                 WaitKind kind,
+                 const SimFunction *f,
+                 const char *condition,
+                 uint64_t timeout_ms);
 
 /* The function of this address, or NULL after it wrote that there is none. */
 SimFunction *command_function(Controller *c, const char *address, FILE *out);

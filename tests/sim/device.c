@@ -25,7 +25,7 @@ static bool identify(const Sim *sim, int dirfd, const char *path, int flags, Sim
             st.stx_dev_minor != sim->state->dev_minor)
                 return false;
 
-        *ret = (SimRef) {
+        *ret = (SimRef){
                 .node = (SimNode) ((st.stx_size >> 16) - 1),
                 .slot = slot,
                 .ino = st.stx_ino,
@@ -137,11 +137,11 @@ int sim_device_open(Sim *sim, SimFunction *f, SimOpen how, int fd, uint64_t *ret
                 f->generation = sim->state->next_generation++;
                 f->n_pending = 0;
                 f->opens++;
-                f->locked_until = now + (uint64_t) f->set.open_ms * NSEC_PER_MSEC;
+                f->opened_at = f->locked_until = now + (uint64_t) f->set.open_ms * NSEC_PER_MSEC;
                 if (f->frozen && !f->permanent) /* open resets the function */
                         f->thawed_at = f->locked_until;
         }
-        *ret_until = f->locked_until;
+        *ret_until = f->opened_at;
         return sim_fd_set_word(fd, f->generation);
 }
 

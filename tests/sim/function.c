@@ -16,7 +16,10 @@ int function_uevent(Controller *c, const SimFunction *f, const char *action, con
 
         tree_devpath(f, devpath);
         tree_properties(&c->sim, f, properties, sizeof(properties));
-        snprintf(properties + strlen(properties), sizeof(properties) - strlen(properties), "%s", more);
+        snprintf(properties + strlen(properties),
+                 sizeof(properties) - strlen(properties),
+                 "%s",
+                 more);
         return uevents_send(c->uevents, action, devpath, "pci", properties);
 }
 
@@ -26,12 +29,17 @@ static void vfio_uevents(Controller *c, const SimFunction *f, const char *action
 
         tree_devpath(f, devpath);
         snprintf(path, sizeof(path), "%s/vfio-dev/vfio%d", devpath, f->vfio_index);
-        snprintf(node,
-                 sizeof(node),
-                 "DEVNAME=/dev/vfio/devices/vfio%d\nMAJOR=244\nMINOR=%d\nUSEC_INITIALIZED=1000000\n",
-                 f->vfio_index,
-                 f->vfio_index);
-        uevents_send(c->uevents, action, path, "vfio-dev", f->set.path & SIM_PATH_CDEV ? node : "USEC_INITIALIZED=1000000\n");
+        snprintf(
+                node,
+                sizeof(node),
+                "DEVNAME=/dev/vfio/devices/vfio%d\nMAJOR=244\nMINOR=%d\nUSEC_INITIALIZED=1000000\n",
+                f->vfio_index,
+                f->vfio_index);
+        uevents_send(c->uevents,
+                     action,
+                     path,
+                     "vfio-dev",
+                     f->set.path & SIM_PATH_CDEV ? node : "USEC_INITIALIZED=1000000\n");
 
         if (!(f->set.path & SIM_PATH_GROUP))
                 return;
@@ -71,7 +79,8 @@ static int lowest_vfio_index(const Controller *c) {
                 bool taken = false;
 
                 for (unsigned i = 0; i < SIM_FUNCTIONS && !taken; i++)
-                        taken = c->sim.state->functions[i].used && c->sim.state->functions[i].vfio_index == index;
+                        taken = c->sim.state->functions[i].used &&
+                                c->sim.state->functions[i].vfio_index == index;
                 if (!taken)
                         return index;
         }
@@ -89,6 +98,7 @@ int function_bind(Controller *c, SimFunction *f, const char *driver) {
         memcpy(f->driver, driver, strlen(driver) + 1);
         if (tree_is_vfio(driver))
                 f->vfio_index = lowest_vfio_index(c);
+        f->frozen = f->permanent; /* a driver that takes over starts with a reset */
         r = tree_bind(&c->sim, f, c->world);
         if (r >= 0 && tree_is_vfio(driver))
                 r = kernel_watch(c, f);
@@ -192,7 +202,11 @@ static int hold(Controller *c, SimFunction *f, Slot *slot) {
         if (group)
                 r = sim_group_open(&c->sim, f, slot->held_group);
         if (r == 0)
-                r = sim_device_open(&c->sim, f, group ? SIM_OPEN_GROUP : SIM_OPEN_CDEV, slot->held_device, &until);
+                r = sim_device_open(&c->sim,
+                                    f,
+                                    group ? SIM_OPEN_GROUP : SIM_OPEN_CDEV,
+                                    slot->held_device,
+                                    &until);
         sim_unlock(&c->sim);
         return r;
 }

@@ -57,7 +57,8 @@ static void poke_group(Controller *c, const SimFunction *f) {
                 return;
         p->c = c;
         snprintf(p->path, sizeof(p->path), "%s/dev/vfio/%u", c->sim.dir, f->group);
-        r = sd_event_add_time(c->event, NULL, CLOCK_MONOTONIC, f->closing_until / 1000U, 1000, on_poke, p);
+        r = sd_event_add_time(
+                c->event, NULL, CLOCK_MONOTONIC, f->closing_until / 1000U, 1000, on_poke, p);
         if (r < 0)
                 free(p);
 }
@@ -70,7 +71,8 @@ void kernel_reap(Controller *c, SimFunction *f) {
         if (f->group_open && !sim_fd_is_held(slot->look[SIM_NODE_GROUP]))
                 f->group_open = false;
         if (f->open != SIM_OPEN_NO &&
-            !sim_fd_is_held(slot->look[f->open == SIM_OPEN_GROUP ? SIM_NODE_DEVICE : SIM_NODE_CDEV])) {
+            !sim_fd_is_held(
+                    slot->look[f->open == SIM_OPEN_GROUP ? SIM_NODE_DEVICE : SIM_NODE_CDEV])) {
                 poke = f->open == SIM_OPEN_GROUP && !f->group_open;
                 sim_device_release(f);
                 released = true;
@@ -98,9 +100,17 @@ int kernel_watch(Controller *c, SimFunction *f) {
                 if (node == SIM_NODE_GROUP)
                         snprintf(path, sizeof(path), "%s/dev/vfio/%u", c->sim.dir, f->group);
                 else if (node == SIM_NODE_CDEV)
-                        snprintf(path, sizeof(path), "%s/dev/vfio/devices/vfio%d", c->sim.dir, f->vfio_index);
+                        snprintf(path,
+                                 sizeof(path),
+                                 "%s/dev/vfio/devices/vfio%d",
+                                 c->sim.dir,
+                                 f->vfio_index);
                 else
-                        snprintf(path, sizeof(path), "%s/sim/device/%u", c->sim.dir, sim_slot(&c->sim, f));
+                        snprintf(path,
+                                 sizeof(path),
+                                 "%s/sim/device/%u",
+                                 c->sim.dir,
+                                 sim_slot(&c->sim, f));
                 slot->look[node] = open(path, O_RDONLY | O_CLOEXEC);
                 if (slot->look[node] < 0)
                         return -errno;
@@ -140,7 +150,8 @@ static bool is_eventfd(int fd) {
         char link[64], target[64] = "";
 
         snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        return readlink(link, target, sizeof(target) - 1) > 0 && strcmp(target, "anon_inode:[eventfd]") == 0;
+        return readlink(link, target, sizeof(target) - 1) > 0 &&
+               strcmp(target, "anon_inode:[eventfd]") == 0;
 }
 
 static int serve_irq(Controller *c, SimFunction *f, const SimRequest *request, int *fd) {
@@ -216,7 +227,8 @@ static int on_request(sd_event_source *s, int conn, uint32_t revents, void *user
 
         n = receive(conn, &request, &fd);
         sd_event_source_disable_unref(s);
-        if (n == sizeof(request) && request.kind == SIM_REQUEST_KMSG && kmsg_add_reader(c->kmsg, conn) >= 0)
+        if (n == sizeof(request) && request.kind == SIM_REQUEST_KMSG &&
+            kmsg_add_reader(c->kmsg, conn) >= 0)
                 return 0;
         if (n == sizeof(request))
                 serve(c, conn, &request, &fd);
@@ -229,7 +241,9 @@ static int on_connect(sd_event_source *s, int fd, uint32_t revents, void *userda
         Controller *c = userdata;
         int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
-        if (conn >= 0 && sd_event_add_io(c->event, &(sd_event_source *) { NULL }, conn, EPOLLIN, on_request, c) < 0)
+        if (conn >= 0 &&
+            sd_event_add_io(c->event, &(sd_event_source *){ NULL }, conn, EPOLLIN, on_request, c) <
+                    0)
                 close(conn);
         return 0;
 }
@@ -245,7 +259,8 @@ int kernel_start(Controller *c) {
         if (r < 0)
                 return r;
 
-        if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/sim/kernel", c->sim.dir) >= (int) sizeof(sa.sun_path))
+        if (snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/sim/kernel", c->sim.dir) >=
+            (int) sizeof(sa.sun_path))
                 return -ENAMETOOLONG;
         c->kernel = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (c->kernel < 0 || bind(c->kernel, (struct sockaddr *) &sa, sizeof(sa)) < 0 ||

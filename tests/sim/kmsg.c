@@ -108,7 +108,7 @@ int kmsg_add_reader(Kmsg *k, int fd) {
 
         if (!r)
                 return -ENOMEM;
-        *r = (Reader) { .kmsg = k, .fd = fd, .next_seq = k->first_seq };
+        *r = (Reader){ .kmsg = k, .fd = fd, .next_seq = k->first_seq };
         error = sd_event_add_io(k->event, &r->source, fd, EPOLLIN, on_reader, r);
         if (error < 0) {
                 free(r);
@@ -147,7 +147,8 @@ void kmsg_write(Kmsg *k, unsigned priority, const char *text) {
                      "%u,%llu,%llu,-;%s\n",
                      priority,
                      (unsigned long long) k->next_seq,
-                     (unsigned long long) ts.tv_sec * 1000000U + (unsigned long long) ts.tv_nsec / 1000U,
+                     (unsigned long long) ts.tv_sec * 1000000U +
+                             (unsigned long long) ts.tv_nsec / 1000U,
                      escaped) < 0)
                 return;
 

@@ -60,7 +60,10 @@ static int send_commands(const char *dir, char **commands) {
         snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/sim/control", dir);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0) {
-                fprintf(stderr, "zpci-sim: cannot connect to %s: %s\n", sa.sun_path, strerror(errno));
+                fprintf(stderr,
+                        "zpci-sim: cannot connect to %s: %s\n",
+                        sa.sun_path,
+                        strerror(errno));
                 return EXIT_FAILURE;
         }
         stream = fdopen(fd, "r+");
@@ -73,11 +76,20 @@ static int send_commands(const char *dir, char **commands) {
 }
 
 static int parse_options(int argc, char **argv, Options *o) {
-        enum { DIR_ = 256, WORLD, NO_KMSG, DIE, SEND };
+        enum {
+                DIR_ = 256,
+                WORLD,
+                NO_KMSG,
+                DIE,
+                SEND
+        };
         static const struct option options[] = {
-                { "dir", required_argument, NULL, DIR_ }, { "world", no_argument, NULL, WORLD },
-                { "no-kmsg", no_argument, NULL, NO_KMSG }, { "die-with-parent", no_argument, NULL, DIE },
-                { "send", required_argument, NULL, SEND }, {},
+                { "dir", required_argument, NULL, DIR_ },
+                { "world", no_argument, NULL, WORLD },
+                { "no-kmsg", no_argument, NULL, NO_KMSG },
+                { "die-with-parent", no_argument, NULL, DIE },
+                { "send", required_argument, NULL, SEND },
+                {},
         };
         int opt;
 
@@ -130,7 +142,7 @@ static int set_up(Controller *c, const Options *o) {
 
         c->world = o->world;
         for (unsigned i = 0; i < SIM_FUNCTIONS; i++)
-                c->slots[i] = (Slot) {
+                c->slots[i] = (Slot){
                         .look = { -EBADF, -EBADF, -EBADF },
                         .irq = { -EBADF, -EBADF },
                         .held_group = -EBADF,
@@ -183,7 +195,7 @@ int main(int argc, char **argv) {
         sigaddset(&signals, SIGINT);
         sigprocmask(SIG_BLOCK, &signals, NULL);
         /* a function takes up to seven fds */
-        setrlimit(RLIMIT_NOFILE, &(struct rlimit) { 16384, 16384 });
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 16384, 16384 });
 
         umask(0022);
         r = make_dir(&o, buf);

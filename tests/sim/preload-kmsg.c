@@ -33,7 +33,8 @@ int sim_kmsg_open(Sim *sim, int flags) {
         syscall(SYS_close, fd);
 
         fd = sim_rpc_connect(sim,
-                             (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0) | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
+                             (flags & O_CLOEXEC ? SOCK_CLOEXEC : 0) |
+                                     (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
         if (fd < 0)
                 return fd;
         if (syscall(SYS_write, fd, &request, sizeof(request)) != sizeof(request)) {
@@ -53,7 +54,8 @@ static bool is_kmsg(int fd) {
         if (!sim || syscall(SYS_getpeername, fd, &sa, &size) < 0 || sa.sun_family != AF_UNIX)
                 return false;
         n = strlen(sim->dir);
-        return strncmp(sa.sun_path, sim->dir, n) == 0 && strcmp(sa.sun_path + n, "/sim/kernel") == 0;
+        return strncmp(sa.sun_path, sim->dir, n) == 0 &&
+               strcmp(sa.sun_path + n, "/sim/kernel") == 0;
 }
 
 /* Asks the controller to go on elsewhere, and drops what it has sent until it says that it does. */
@@ -112,5 +114,8 @@ SIM_EXPORT ssize_t read(int fd, void *buf, size_t size) {
 ssize_t __read_chk(int fd, void *buf, size_t size, size_t buffer_size);
 
 SIM_EXPORT ssize_t __read_chk(int fd, void *buf, size_t size, size_t buffer_size) {
-        return overrun(fd, buf, SIM_NEXT(__read_chk, ssize_t, int, void *, size_t, size_t)(fd, buf, size, buffer_size));
+        return overrun(fd,
+                       buf,
+                       SIM_NEXT(__read_chk, ssize_t, int, void *, size_t, size_t)(
+                               fd, buf, size, buffer_size));
 }

@@ -31,7 +31,8 @@ const char *sim_udev_path(const char *path, char buf[static PATH_MAX]) {
         SIM_EXPORT FILE *name(const char *path, const char *mode) {                                \
                 char buf[PATH_MAX];                                                                \
                                                                                                    \
-                return SIM_NEXT(name, FILE *, const char *, const char *)(sim_udev_path(path, buf), mode); \
+                return SIM_NEXT(name, FILE *, const char *, const char *)(                         \
+                        sim_udev_path(path, buf), mode);                                           \
         }
 
 DEFINE_FOPEN(fopen)
@@ -74,21 +75,12 @@ SIM_EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t size) {
 SIM_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
         ssize_t n = SIM_NEXT(recvmsg, ssize_t, int, struct msghdr *, int)(fd, message, flags);
 
-        if (n == 1 && message->msg_iovlen > 0 && *(char *) message->msg_iov[0].iov_base == SIM_UEVENT_OVERRUN &&
-            message->msg_name && ((struct sockaddr *) message->msg_name)->sa_family == AF_NETLINK) {
+        if (n == sizeof(SIM_UEVENT_OVERRUN) && message->msg_iovlen > 0 &&
+            message->msg_iov[0].iov_len >= sizeof(SIM_UEVENT_OVERRUN) &&
+            memcmp(message->msg_iov[0].iov_base, SIM_UEVENT_OVERRUN, sizeof(SIM_UEVENT_OVERRUN)) ==
+                    0) {
                 errno = ENOBUFS;
                 return -1;
         }
         return n;
-}
-
-SIM_EXPORT int faccessat(int dir, const char *path, int mode, int flags) {
-        char there[PATH_MAX];
-        Sim *sim;
-
-        if ((strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/sys/", 5) == 0) && (sim = sim_here()) &&
-            snprintf(there, sizeof(there), "%s%s", sim->dir, path) < (int) sizeof(there) &&
-            (path[1] == 's' || syscall(SYS_faccessat, AT_FDCWD, there, F_OK) == 0))
-                path = there;
-        return SIM_NEXT(faccessat, int, int, const char *, int, int)(dir, path, mode, flags);
 }

@@ -92,7 +92,8 @@ static bool open_ours(const char *path, int flags, int *ret) {
                                                                                                    \
                 if (open_ours(path, flags, &fd))                                                   \
                         return fd;                                                                 \
-                return SIM_NEXT(name, int, const char *, int, ...)(sim_udev_path(path, buf), flags, mode); \
+                return SIM_NEXT(name, int, const char *, int, ...)(                                \
+                        sim_udev_path(path, buf), flags, mode);                                    \
         }
 
 #define DEFINE_OPEN_2(name)                                                                        \
@@ -114,7 +115,8 @@ static bool open_ours(const char *path, int flags, int *ret) {
                                                                                                    \
                 if (open_ours(path, flags, &fd))                                                   \
                         return fd;                                                                 \
-                return SIM_NEXT(name, int, int, const char *, int, ...)(dir, sim_udev_path(path, buf), flags, mode); \
+                return SIM_NEXT(name, int, int, const char *, int, ...)(                           \
+                        dir, sim_udev_path(path, buf), flags, mode);                               \
         }
 
 #define DEFINE_OPENAT_2(name)                                                                      \
@@ -125,7 +127,8 @@ static bool open_ours(const char *path, int flags, int *ret) {
                                                                                                    \
                 if (open_ours(path, flags, &fd))                                                   \
                         return fd;                                                                 \
-                return SIM_NEXT(name, int, int, const char *, int)(dir, sim_udev_path(path, buf), flags); \
+                return SIM_NEXT(name, int, int, const char *, int)(                                \
+                        dir, sim_udev_path(path, buf), flags);                                     \
         }
 
 DEFINE_OPEN(open)

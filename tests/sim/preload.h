@@ -18,7 +18,7 @@
         ({                                                                                         \
                 static result (*_next)(__VA_ARGS__);                                               \
                 if (!_next)                                                                        \
-                        _next = (result (*)(__VA_ARGS__)) dlsym(RTLD_NEXT, #name);                 \
+                        _next = (result(*)(__VA_ARGS__)) dlsym(RTLD_NEXT, #name);                  \
                 _next;                                                                             \
         })
 

@@ -69,7 +69,7 @@ static int exchange(int sock, const SimRequest *request, int fd, SimReply *ret) 
 int sim_rpc(const Sim *sim, const SimRequest *request, int fd, SimReply *ret) {
         int sock, r;
 
-        *ret = (SimReply) {};
+        *ret = (SimReply){};
         sock = sim_rpc_connect(sim, SOCK_CLOEXEC);
         if (sock < 0)
                 return sock;

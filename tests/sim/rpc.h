@@ -8,11 +8,11 @@
 #include "state.h"
 
 typedef enum SimRequestKind {
-        SIM_REQUEST_REAP,         /* look whether the holders of this function are gone */
-        SIM_REQUEST_IRQ,          /* an eventfd comes along: signal it from now on */
+        SIM_REQUEST_REAP, /* look whether the holders of this function are gone */
+        SIM_REQUEST_IRQ,  /* an eventfd comes along: signal it from now on */
         SIM_REQUEST_IRQ_OFF,
         SIM_REQUEST_IRQ_LOOPBACK, /* signal it once */
-        SIM_REQUEST_KMSG,         /* this connection is a reader of /dev/kmsg from now on; no answer */
+        SIM_REQUEST_KMSG, /* this connection is a reader of /dev/kmsg from now on; no answer */
 } SimRequestKind;
 
 typedef struct SimRequest {

@@ -28,12 +28,8 @@ static const Word uapis[] = {
 };
 
 static const Word caps[] = {
-        { "normal", SIM_CAPS_NORMAL },
-        { "loop", SIM_CAPS_LOOP },
-        { "outside", SIM_CAPS_OUTSIDE },
-        { "short", SIM_CAPS_SHORT },
-        { "none", SIM_CAPS_NONE },
-        {},
+        { "normal", SIM_CAPS_NORMAL }, { "loop", SIM_CAPS_LOOP }, { "outside", SIM_CAPS_OUTSIDE },
+        { "short", SIM_CAPS_SHORT },   { "none", SIM_CAPS_NONE }, {},
 };
 
 static const Word irqs[] = { { "none", 0 }, { "ok", 1 }, {} };
@@ -78,7 +74,7 @@ static const struct {
 };
 
 SimSettings settings_default(void) {
-        return (SimSettings) {
+        return (SimSettings){
                 .path = SIM_PATH_GROUP,
                 .uapi = SIM_UAPI_CCDF,
                 .err_length = SIM_RECORD,

@@ -18,6 +18,8 @@
 #define SIM_RECORD      32U /* bytes of a CCDF error record today */
 #define SIM_PEC_PERMERR 0x3bU
 #define SIM_PEC_FAILED  0x40U
+#define SIM_GROUP_MAJOR 243U
+#define SIM_CDEV_MAJOR  244U
 
 typedef enum SimNode {
         SIM_NODE_GROUP,  /* /dev/vfio/<group> */
@@ -30,7 +32,7 @@ typedef enum SimNode {
 
 typedef enum SimPath {
         SIM_PATH_GROUP = 1 << 0,
-        SIM_PATH_CDEV  = 1 << 1,
+        SIM_PATH_CDEV = 1 << 1,
 } SimPath;
 
 typedef enum SimUapi {
@@ -94,18 +96,20 @@ typedef struct SimFunction {
         uint64_t locked_until;  /* the device's lock: open and reset only try it */
         uint64_t closing_until; /* the last close still runs */
         uint64_t thawed_at;     /* a reset under way ends the error state then, 0: none */
+        uint64_t opened_at;     /* the open that is under way returns then */
 
         uint32_t n_pending;
         uint8_t queue[SIM_QUEUE][SIM_RECORD];
         uint8_t last_record[SIM_RECORD];
 
-        uint64_t opens, closes, resets, again, busy, errors, signals, records_read, dropped, close_resets_skipped;
+        uint64_t opens, closes, resets, again, busy, errors, signals, records_read, dropped,
+                close_resets_skipped;
 } SimFunction;
 
 typedef struct SimState {
         uint32_t version;
         uint32_t size;
-        pthread_mutex_t mutex; /* robust: a process may be killed at any time */
+        pthread_mutex_t mutex;         /* robust: a process may be killed at any time */
         uint64_t dev_major, dev_minor; /* of the file system the nodes are on */
         uint64_t iommu_ino, container_ino;
         uint32_t next_container;

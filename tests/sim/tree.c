@@ -1,147 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "tree.h"
-
-#define GROUP_MAJOR 243
-#define CDEV_MAJOR  244
-
-static char *join(char ret[static PATH_MAX], const Sim *sim, const char *format, va_list ap) {
-        int n = snprintf(ret, PATH_MAX, "%s", sim->dir);
-
-        vsnprintf(ret + n, PATH_MAX - (size_t) n, format, ap);
-        return ret;
-}
-
-/* The path of something below the testbed. */
-static __attribute__((__format__(printf, 3, 4))) char *
-below(char ret[static PATH_MAX], const Sim *sim, const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        join(ret, sim, format, ap);
-        va_end(ap);
-        return ret;
-}
-
-static int make_parents(char *path, size_t from) {
-        for (char *p = strchr(path + from + 1, '/'); p; p = strchr(p + 1, '/')) {
-                *p = '\0';
-                if (mkdir(path, 0755) < 0 && errno != EEXIST)
-                        return -errno;
-                *p = '/';
-        }
-        return 0;
-}
-
-static int make_dir(const Sim *sim, const char *path) {
-        char full[PATH_MAX];
-
-        below(full, sim, "%s/", path);
-        return make_parents(full, strlen(sim->dir));
-}
-
-static int write_path(const char *path, const void *data, size_t size) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), r = 0;
-
-        if (fd < 0)
-                return -errno;
-        if (write(fd, data, size) != (ssize_t) size)
-                r = -EIO;
-        close(fd);
-        return r;
-}
-
-static __attribute__((__format__(printf, 3, 4))) int
-write_file(const Sim *sim, const char *path, const char *format, ...) {
-        char full[PATH_MAX], value[512];
-        va_list ap;
-        int n;
-
-        va_start(ap, format);
-        n = vsnprintf(value, sizeof(value), format, ap);
-        va_end(ap);
-        return write_path(below(full, sim, "%s", path), value, (size_t) n);
-}
-
-/* A link inside of /sys, relative as the kernel makes them. */
-static int link_to(const Sim *sim, const char *from, const char *to) {
-        char full[PATH_MAX], target[PATH_MAX] = "";
-        int r;
-
-        below(full, sim, "%s", from);
-        r = make_parents(full, strlen(sim->dir));
-        if (r < 0)
-                return r;
-        for (const char *p = strchr(from + 1, '/'); p && (p = strchr(p + 1, '/'));)
-                strncat(target, "../", sizeof(target) - strlen(target) - 1);
-        strncat(target, to + strlen("/sys/"), sizeof(target) - strlen(target) - 1);
-        (void) unlink(full);
-        return symlink(target, full) < 0 ? -errno : 0;
-}
-
-static void unlink_below(const Sim *sim, const char *format, ...) __attribute__((__format__(printf, 2, 3)));
-static void unlink_below(const Sim *sim, const char *format, ...) {
-        char full[PATH_MAX];
-        va_list ap;
-
-        va_start(ap, format);
-        (void) remove(join(full, sim, format, ap));
-        va_end(ap);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-        (void) remove(path);
-        return 0;
-}
-
-static void remove_tree(const Sim *sim, const char *path) {
-        char full[PATH_MAX];
-
-        (void) nftw(below(full, sim, "%s", path), remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A device node: a sparse file whose size says what it is, and the link that tells umockdev its number. */
-static int make_node(const Sim *sim, const char *path, uint64_t size, unsigned mode, const char *number, uint64_t *ret) {
-        char full[PATH_MAX], name[PATH_MAX];
-        struct stat st;
-        int fd, r = 0;
-
-        below(full, sim, "%s", path);
-        r = make_parents(full, strlen(sim->dir));
-        if (r < 0)
-                return r;
-        (void) unlink(full);
-        fd = open(full, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return -errno;
-        if (ftruncate(fd, (off_t) size) < 0 || fchmod(fd, mode) < 0 || fstat(fd, &st) < 0)
-                r = -errno;
-        else if (ret)
-                *ret = st.st_ino;
-        close(fd);
-        if (r < 0 || !number)
-                return r;
-
-        snprintf(name, sizeof(name), "%s", path + strlen("/dev/"));
-        for (char *p = name; *p; p++)
-                if (*p == '/')
-                        *p = '_';
-        below(full, sim, "/dev/.node/%s", name);
-        (void) unlink(full);
-        return symlink(number, full) < 0 ? -errno : 0;
-}
 
 void tree_devpath(const SimFunction *f, char ret[static 128]) {
         snprintf(ret, 128, "/devices/pci%.7s/%s", f->address, f->address);
@@ -158,7 +27,8 @@ bool tree_is_vfio(const char *driver) {
         return strstr(driver, "vfio") != NULL;
 }
 
-int tree_attribute(Sim *sim, const SimFunction *f, const char *name, const void *value, size_t size) {
+int tree_attribute(
+        Sim *sim, const SimFunction *f, const char *name, const void *value, size_t size) {
         char path[160], full[PATH_MAX];
 
         sys_path(f, path, name);
@@ -181,14 +51,15 @@ attribute(Sim *sim, const SimFunction *f, const char *name, const char *format, 
 }
 
 static int write_uevent(Sim *sim, const SimFunction *f) {
-        return attribute(sim,
-                         f,
-                         "uevent",
-                         "%s%s%sPCI_CLASS=20000\nPCI_ID=15B3:1018\nPCI_SUBSYS_ID=15B3:0008\nPCI_SLOT_NAME=%s\n",
-                         *f->driver ? "DRIVER=" : "",
-                         f->driver,
-                         *f->driver ? "\n" : "",
-                         f->address);
+        return attribute(
+                sim,
+                f,
+                "uevent",
+                "%s%s%sPCI_CLASS=20000\nPCI_ID=15B3:1018\nPCI_SUBSYS_ID=15B3:0008\nPCI_SLOT_NAME=%s\n",
+                *f->driver ? "DRIVER=" : "",
+                f->driver,
+                *f->driver ? "\n" : "",
+                f->address);
 }
 
 static int add_zpci_attributes(Sim *sim, const SimFunction *f) {
@@ -237,7 +108,8 @@ int tree_add(Sim *sim, SimFunction *f) {
         snprintf(from, sizeof(from), "%s/iommu_group", device);
         snprintf(to, sizeof(to), "/sys/kernel/iommu_groups/%u", f->group);
         (void) link_to(sim, from, to);
-        snprintf(from, sizeof(from), "/sys/kernel/iommu_groups/%u/devices/%s", f->group, f->address);
+        snprintf(
+                from, sizeof(from), "/sys/kernel/iommu_groups/%u/devices/%s", f->group, f->address);
         r = link_to(sim, from, device);
         if (r < 0)
                 return r;
@@ -268,7 +140,7 @@ static int bind_cdev(Sim *sim, SimFunction *f, unsigned mode) {
 
         /* The device is in sysfs in any case; its number and node only with CONFIG_VFIO_DEVICE_CDEV. */
         snprintf(name, sizeof(name), "vfio%d", f->vfio_index);
-        snprintf(number, sizeof(number), "%u:%d", CDEV_MAJOR, f->vfio_index);
+        snprintf(number, sizeof(number), "%u:%d", SIM_CDEV_MAJOR, f->vfio_index);
         snprintf(path, sizeof(path), "vfio-dev/%s", name);
         sys_path(f, to, path);
         r = make_dir(sim, to);
@@ -276,7 +148,12 @@ static int bind_cdev(Sim *sim, SimFunction *f, unsigned mode) {
                 return r;
         snprintf(path, sizeof(path), "%s/uevent", to);
         if (node)
-                (void) write_file(sim, path, "MAJOR=%u\nMINOR=%d\nDEVNAME=vfio/devices/%s\n", CDEV_MAJOR, f->vfio_index, name);
+                (void) write_file(sim,
+                                  path,
+                                  "MAJOR=%u\nMINOR=%d\nDEVNAME=vfio/devices/%s\n",
+                                  SIM_CDEV_MAJOR,
+                                  f->vfio_index,
+                                  name);
         else
                 (void) write_file(sim, path, "%s", "");
         snprintf(path, sizeof(path), "%s/subsystem", to);
@@ -296,7 +173,12 @@ static int bind_cdev(Sim *sim, SimFunction *f, unsigned mode) {
         snprintf(path, sizeof(path), "%s/dev", to);
         (void) write_file(sim, path, "%s\n", number);
         snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
-        return make_node(sim, path, sim_node_size(SIM_NODE_CDEV, sim_slot(sim, f)), mode, number, f->ino + SIM_NODE_CDEV);
+        return make_node(sim,
+                         path,
+                         sim_node_size(SIM_NODE_CDEV, sim_slot(sim, f)),
+                         mode,
+                         number,
+                         f->ino + SIM_NODE_CDEV);
 }
 
 static int bind_group(Sim *sim, SimFunction *f, unsigned mode) {
@@ -304,13 +186,18 @@ static int bind_group(Sim *sim, SimFunction *f, unsigned mode) {
         char to[256], path[512], number[32];
         int r;
 
-        snprintf(number, sizeof(number), "%u:%u", GROUP_MAJOR, f->group);
+        snprintf(number, sizeof(number), "%u:%u", SIM_GROUP_MAJOR, f->group);
         snprintf(to, sizeof(to), "/sys/devices/virtual/vfio/%u", f->group);
         r = make_dir(sim, to);
         if (r < 0)
                 return r;
         snprintf(path, sizeof(path), "%s/uevent", to);
-        (void) write_file(sim, path, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/%u\n", GROUP_MAJOR, f->group, f->group);
+        (void) write_file(sim,
+                          path,
+                          "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/%u\n",
+                          SIM_GROUP_MAJOR,
+                          f->group,
+                          f->group);
         snprintf(path, sizeof(path), "%s/dev", to);
         (void) write_file(sim, path, "%s\n", number);
         snprintf(path, sizeof(path), "%s/subsystem", to);
@@ -323,12 +210,22 @@ static int bind_group(Sim *sim, SimFunction *f, unsigned mode) {
         if (sim->state->container_ino == 0) {
                 uint64_t container = sim_node_size(SIM_NODE_CONTAINER, 0);
 
-                r = make_node(sim, "/dev/vfio/vfio", container, mode, "10:196", &sim->state->container_ino);
+                r = make_node(sim,
+                              "/dev/vfio/vfio",
+                              container,
+                              mode,
+                              "10:196",
+                              &sim->state->container_ino);
                 if (r < 0)
                         return r;
         }
         snprintf(path, sizeof(path), "/sim/device/%u", sim_slot(sim, f));
-        r = make_node(sim, path, sim_node_size(SIM_NODE_DEVICE, sim_slot(sim, f)), mode, NULL, f->ino + SIM_NODE_DEVICE);
+        r = make_node(sim,
+                      path,
+                      sim_node_size(SIM_NODE_DEVICE, sim_slot(sim, f)),
+                      mode,
+                      NULL,
+                      f->ino + SIM_NODE_DEVICE);
         if (r < 0)
                 return r;
         snprintf(path, sizeof(path), "/dev/vfio/%u", f->group);
@@ -401,7 +298,8 @@ int tree_property(Sim *sim, const SimFunction *f, const char *key, const char *v
                 snprintf(old, sizeof(old), "I:1000000\nE:ID_PATH=pci-%s\nV:1\n", f->address);
 
         for (char *line = strtok(old, "\n"); line; line = strtok(NULL, "\n"))
-                if (!key || strncmp(line, "E:", 2) != 0 || strncmp(line + 2, key, n) != 0 || line[2 + n] != '=')
+                if (!key || strncmp(line, "E:", 2) != 0 || strncmp(line + 2, key, n) != 0 ||
+                    line[2 + n] != '=')
                         snprintf(new + strlen(new), sizeof(new) - strlen(new), "%s\n", line);
         if (value)
                 snprintf(new + strlen(new), sizeof(new) - strlen(new), "E:%s=%s\n", key, value);
@@ -425,7 +323,10 @@ void tree_properties(Sim *sim, const SimFunction *f, char *ret, size_t size) {
                 if (strncmp(line, "E:", 2) == 0)
                         snprintf(ret + strlen(ret), size - strlen(ret), "%s", line + 2);
                 else if (strncmp(line, "I:", 2) == 0)
-                        snprintf(ret + strlen(ret), size - strlen(ret), "USEC_INITIALIZED=%s", line + 2);
+                        snprintf(ret + strlen(ret),
+                                 size - strlen(ret),
+                                 "USEC_INITIALIZED=%s",
+                                 line + 2);
         }
         if (file)
                 fclose(file);
@@ -433,10 +334,12 @@ void tree_properties(Sim *sim, const SimFunction *f, char *ret, size_t size) {
 
 int tree_init(Sim *sim, bool world, bool kmsg) {
         static const char *const dirs[] = {
-                "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci/slots",
-                "/sys/class/vfio",      "/sys/class/vfio-dev",           "/sys/kernel/iommu_groups",
-                "/dev/.node",           "/dev/vfio",                     "/run/udev/data",
-                "/monitors",            "/sim/device",
+                "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci",
+                "/sys/bus/pci/slots",   "/sys/class/vfio",
+                "/sys/class/vfio-dev",  "/sys/kernel/iommu_groups",
+                "/dev/.node",           "/dev/vfio",
+                "/run/udev/data",       "/monitors",
+                "/sim/device",
         };
         char path[PATH_MAX];
         struct stat st;
@@ -447,7 +350,8 @@ int tree_init(Sim *sim, bool world, bool kmsg) {
         if (r < 0)
                 return r;
         /* umockdev's library makes the monitors' sockets, ours renames them */
-        if (chmod(sim->dir, world ? 0777 : 0700) < 0 || chmod(below(path, sim, "/monitors"), world ? 0777 : 0700) < 0)
+        if (chmod(sim->dir, world ? 0777 : 0700) < 0 ||
+            chmod(below(path, sim, "/monitors"), world ? 0777 : 0700) < 0)
                 return -errno;
         if (stat(sim->dir, &st) < 0)
                 return -errno;

@@ -20,7 +20,8 @@ void tree_unbind(Sim *sim, SimFunction *f);
 void tree_unregister(Sim *sim, SimFunction *f);
 
 /* Sets an attribute file of the function, or removes it (value NULL). */
-int tree_attribute(Sim *sim, const SimFunction *f, const char *name, const void *value, size_t size);
+int tree_attribute(
+        Sim *sim, const SimFunction *f, const char *name, const void *value, size_t size);
 
 /* Sets or (value NULL) removes a property in udev's database. */
 int tree_property(Sim *sim, const SimFunction *f, const char *key, const char *value);

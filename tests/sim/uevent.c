@@ -204,10 +204,14 @@ static int send_all(Uevents *u, const void *data, size_t size) {
 }
 
 int uevents_overrun(Uevents *u) {
-        return send_all(u, (const char[]) { SIM_UEVENT_OVERRUN }, 1);
+        return send_all(u, SIM_UEVENT_OVERRUN, sizeof(SIM_UEVENT_OVERRUN));
 }
 
-int uevents_send(Uevents *u, const char *action, const char *devpath, const char *subsystem, const char *properties) {
+int uevents_send(Uevents *u,
+                 const char *action,
+                 const char *devpath,
+                 const char *subsystem,
+                 const char *properties) {
         struct {
                 Header header;
                 char properties[8192];

@@ -6,7 +6,8 @@
 
 #include <systemd/sd-event.h>
 
-#define SIM_UEVENT_OVERRUN '\5'
+/* What a monitor receives in place of an event that it lost; long enough to pass libudev's socket filter. */
+#define SIM_UEVENT_OVERRUN "zpci-sim: the monitor's receive buffer overran"
 
 typedef struct Uevents Uevents;
 
@@ -16,7 +17,11 @@ Uevents *uevents_free(Uevents *u);
 
 /* Sends the event "ACTION" of "DEVPATH" (without /sys) and "SUBSYSTEM"; 'properties' are further "KEY=VALUE" lines, each
  * ended by a newline, as in a uevent file. */
-int uevents_send(Uevents *u, const char *action, const char *devpath, const char *subsystem, const char *properties);
+int uevents_send(Uevents *u,
+                 const char *action,
+                 const char *devpath,
+                 const char *subsystem,
+                 const char *properties);
 
 /* The next read of every monitor fails with ENOBUFS. */
 int uevents_overrun(Uevents *u);

@@ -42,8 +42,8 @@ static void put_caps(const SimFunction *f, uint8_t p[static CAPS_SIZE]) {
         memset(p, 0, CAPS_SIZE);
 
         put_header(p, 1, (uint16_t) version, INFO_SIZE + CAP_BASE_SIZE);
-        put_u64(p + 8, UINT64_C(0x100000000));   /* start_dma */
-        put_u64(p + 16, UINT64_C(0x1ffffffff));  /* end_dma */
+        put_u64(p + 8, UINT64_C(0x100000000));  /* start_dma */
+        put_u64(p + 16, UINT64_C(0x1ffffffff)); /* end_dma */
         put_u16(p + 24, f->pchid);
         put_u16(p + 26, f->vfn);
         put_u16(p + 28, 64); /* fmb_length */
@@ -55,7 +55,7 @@ static void put_caps(const SimFunction *f, uint8_t p[static CAPS_SIZE]) {
                 put_u32(p + 36, f->set.err_length);
 
         put_header(group, 2, 2, INFO_SIZE + CAP_BASE_SIZE + CAP_GROUP_SIZE);
-        put_u64(group + 8, UINT64_C(0xffffffff)); /* dasm */
+        put_u64(group + 8, UINT64_C(0xffffffff));          /* dasm */
         put_u64(group + 16, UINT64_C(0xfe00000000000000)); /* msi_addr */
         put_u64(group + 24, 1);                            /* flags: refresh */
         put_u16(group + 32, 60);                           /* mui */
@@ -66,7 +66,7 @@ static void put_caps(const SimFunction *f, uint8_t p[static CAPS_SIZE]) {
 
         put_header(pfip, 4, 1, 0);
         put_u32(pfip + 8, 4);
-        memcpy(pfip + 12, (const uint8_t[]) { 0, 1, 2, 3 }, 4);
+        memcpy(pfip + 12, (const uint8_t[]){ 0, 1, 2, 3 }, 4);
 
         if (f->set.caps == SIM_CAPS_LOOP)
                 put_u32(pfip + 4, INFO_SIZE);
@@ -113,7 +113,8 @@ static int copy_out(uint64_t pointer, const uint8_t *data, size_t size) {
         struct iovec local = { .iov_base = (void *) data, .iov_len = size };
         struct iovec remote = { .iov_base = to, .iov_len = size };
 
-        if (process_vm_writev(getpid(), &local, 1, &remote, 1, 0) != (ssize_t) size && errno == EFAULT)
+        if (process_vm_writev(getpid(), &local, 1, &remote, 1, 0) != (ssize_t) size &&
+            errno == EFAULT)
                 return -EFAULT;
         memcpy(to, data, size); /* once more: for Valgrind, and for sandboxes without that call */
         return 0;
@@ -180,8 +181,8 @@ static int get_packed(Sim *sim, SimFunction *f, uint8_t *payload, bool rev2) {
 }
 
 int sim_vfio_feature(Sim *sim, SimFunction *f, uint8_t *arg) {
-        const uint32_t all = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_GET |
-                             VFIO_DEVICE_FEATURE_PROBE;
+        const uint32_t all = VFIO_DEVICE_FEATURE_MASK | VFIO_DEVICE_FEATURE_SET |
+                             VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_PROBE;
         const uint32_t both = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_GET;
         uint32_t argsz = get_u32(arg), flags, uapi = f->set.uapi;
         uint32_t payload = uapi == SIM_UAPI_CCDF ? 8 : uapi == SIM_UAPI_V13_REV2 ? 16 : 4;
@@ -191,7 +192,8 @@ int sim_vfio_feature(Sim *sim, SimFunction *f, uint8_t *arg) {
         flags = get_u32(arg + 4);
         if (flags & ~all || (!(flags & VFIO_DEVICE_FEATURE_PROBE) && (flags & both) == both))
                 return -EINVAL;
-        if ((flags & VFIO_DEVICE_FEATURE_MASK) != FEATURE_ZPCI_ERROR || uapi == SIM_UAPI_NONE || !f->zpci)
+        if ((flags & VFIO_DEVICE_FEATURE_MASK) != FEATURE_ZPCI_ERROR || uapi == SIM_UAPI_NONE ||
+            !f->zpci)
                 return -ENOTTY;
         if (flags & VFIO_DEVICE_FEATURE_SET)
                 return -EINVAL;
@@ -202,12 +204,14 @@ int sim_vfio_feature(Sim *sim, SimFunction *f, uint8_t *arg) {
         if (f->set.get_errno > 0)
                 return -(int) f->set.get_errno;
 
-        return uapi == SIM_UAPI_CCDF ? get_ccdf(sim, f, arg + FEATURE_HEADER)
-                                     : get_packed(sim, f, arg + FEATURE_HEADER, uapi == SIM_UAPI_V13_REV2);
+        return uapi == SIM_UAPI_CCDF
+                       ? get_ccdf(sim, f, arg + FEATURE_HEADER)
+                       : get_packed(sim, f, arg + FEATURE_HEADER, uapi == SIM_UAPI_V13_REV2);
 }
 
 static bool has_irq(const SimFunction *f, uint32_t index) {
-        return index == VFIO_PCI_REQ_IRQ_INDEX || (index == VFIO_PCI_ERR_IRQ_INDEX && f->set.err_irq);
+        return index == VFIO_PCI_REQ_IRQ_INDEX ||
+               (index == VFIO_PCI_ERR_IRQ_INDEX && f->set.err_irq);
 }
 
 int sim_vfio_irq_info(const SimFunction *f, uint8_t *arg) {

@@ -14,7 +14,8 @@
 #include "rpc.h"
 #include "vfio.h"
 
-#define DEVICE_BIND_IOMMUFD (VFIO_BASE + 18) /* newer than the oldest kernel headers that we build with */
+#define DEVICE_BIND_IOMMUFD                                                                        \
+        _IO(VFIO_TYPE, VFIO_BASE + 18) /* newer than the oldest kernel headers that we build with */
 
 static int raw_open(const char *path, int flags) {
         int fd = (int) syscall(SYS_openat, AT_FDCWD, path, flags, 0);
@@ -31,7 +32,9 @@ static void raw_close(int fd) {
 static uint64_t reap(Sim *sim, unsigned slot) {
         SimReply reply;
 
-        return sim_rpc(sim, &(SimRequest) { .kind = SIM_REQUEST_REAP, .slot = slot }, -1, &reply) < 0 ? 0 : reply.until;
+        return sim_rpc(sim, &(SimRequest){ .kind = SIM_REQUEST_REAP, .slot = slot }, -1, &reply) < 0
+                       ? 0
+                       : reply.until;
 }
 
 void sim_vfio_closed(Sim *sim, const SimRef *ref) {
@@ -140,8 +143,10 @@ static int container_ioctl(Sim *sim, int fd, unsigned long request, void *arg) {
                 if (value != VFIO_TYPE1_IOMMU && value != VFIO_TYPE1v2_IOMMU)
                         return -ENODEV;
                 sim_lock(sim);
-                for (unsigned i = 0; i < SIM_FUNCTIONS; i++) /* a container without a group has none to set */
-                        if (sim->state->functions[i].used && sim->state->functions[i].container == id) {
+                for (unsigned i = 0; i < SIM_FUNCTIONS;
+                     i++) /* a container without a group has none to set */
+                        if (sim->state->functions[i].used &&
+                            sim->state->functions[i].container == id) {
                                 sim->state->container_iommu[id] = 1;
                                 r = 0;
                                 break;
@@ -158,7 +163,8 @@ static int set_container(Sim *sim, SimFunction *f, const int *container) {
 
         if (fcntl(*container, F_GETFD) < 0)
                 return -EBADF;
-        if (f->container > 0 || !sim_identify(sim, *container, &ref) || ref.node != SIM_NODE_CONTAINER)
+        if (f->container > 0 || !sim_identify(sim, *container, &ref) ||
+            ref.node != SIM_NODE_CONTAINER)
                 return -EINVAL;
         f->container = (uint32_t) sim_fd_word(*container);
         return 0;
@@ -209,7 +215,8 @@ static int group_ioctl(Sim *sim, int fd, const SimRef *ref, unsigned long reques
                 r = get_u32(arg) < 8 ? -EINVAL : 0;
                 if (r == 0)
                         put_u32((uint8_t *) arg + 4,
-                                VFIO_GROUP_FLAGS_VIABLE | (f->container ? VFIO_GROUP_FLAGS_CONTAINER_SET : 0));
+                                VFIO_GROUP_FLAGS_VIABLE |
+                                        (f->container ? VFIO_GROUP_FLAGS_CONTAINER_SET : 0));
         } else if (request == VFIO_GROUP_SET_CONTAINER)
                 r = set_container(sim, f, arg);
         else if (request == VFIO_GROUP_UNSET_CONTAINER) {
