@@ -25,6 +25,7 @@ typedef struct Reader {
         uint64_t next_seq;
         char signs[4]; /* single bytes to send before any line */
         unsigned n_signs;
+        bool asked; /* whether there is really nothing more */
 } Reader;
 
 struct Kmsg {
@@ -75,8 +76,15 @@ static bool reader_send_one(Reader *r) {
 static void reader_flush(Reader *r) {
         bool more;
 
-        while ((more = r->n_signs > 0 || r->next_seq < r->kmsg->next_seq) && reader_send_one(r))
-                ;
+        for (;;) {
+                if (r->asked && r->n_signs == 0 && r->next_seq == r->kmsg->next_seq) {
+                        r->asked = false;
+                        reader_sign(r, SIM_KMSG_EMPTY);
+                }
+                more = r->n_signs > 0 || r->next_seq < r->kmsg->next_seq;
+                if (!more || !reader_send_one(r))
+                        break;
+        }
         (void) sd_event_source_set_io_events(r->source, more ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
@@ -94,7 +102,9 @@ static int on_reader(sd_event_source *s, int fd, uint32_t revents, void *userdat
                 r->next_seq = *buf == SIM_KMSG_SEEK_END ? r->kmsg->next_seq : r->kmsg->first_seq;
                 r->n_signs = 0;
                 reader_sign(r, SIM_KMSG_SOUGHT);
-        } else if (n > 0) {
+        } else if (n == 1 && *buf == SIM_KMSG_EMPTY)
+                r->asked = true;
+        else if (n > 0) {
                 buf[n] = '\0';
                 kmsg_write(r->kmsg, FACILITY_USER | LEVEL_INFO, buf);
         }

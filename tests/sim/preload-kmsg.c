@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* /dev/kmsg is a packet connection to the controller, which can be polled, gives a record a read, and
- * blocks or not as it was opened. Only seeking and the overrun need help. */
+ * blocks or not as it was opened. Seeking, the overrun and the end need help. */
 
 #include "preload.h" /* first: see there */
 
@@ -100,22 +100,49 @@ static int seek(int fd, off_t offset, int whence) {
 DEFINE_LSEEK(lseek, off_t)
 DEFINE_LSEEK(lseek64, off64_t)
 
-static ssize_t overrun(int fd, const void *buf, ssize_t n) {
-        if (n != 1 || *(const char *) buf != SIM_KMSG_OVERRUN || !is_kmsg(fd))
+/* A read that found nothing asks the controller before it says so: a record that was logged before the call
+ * is there for a real reader, and may still be on its way to ours. */
+static ssize_t ask(int fd, void *buf, size_t size) {
+        const char question = SIM_KMSG_EMPTY;
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        int r;
+
+        if (syscall(SYS_write, fd, &question, 1) != 1)
+                return -1;
+        do
+                r = poll(&p, 1, SOUGHT_MSEC);
+        while (r < 0 && errno == EINTR);
+        return (ssize_t) syscall(SYS_read, fd, buf, size);
+}
+
+static ssize_t read_on(int fd, void *buf, size_t size, ssize_t n) {
+        const char *sign = buf;
+
+        if (n < 0 && errno == EAGAIN && is_kmsg(fd)) {
+                n = ask(fd, buf, size);
+                if (n == 1 && *sign == SIM_KMSG_EMPTY) {
+                        errno = EAGAIN;
+                        return -1;
+                }
+        }
+        if (n != 1 || (*sign != SIM_KMSG_OVERRUN && *sign != SIM_KMSG_EMPTY) || !is_kmsg(fd))
                 return n;
+        if (*sign == SIM_KMSG_EMPTY) /* a late answer: records came in between */
+                return read(fd, buf, size);
         errno = EPIPE;
         return -1;
 }
 
 SIM_EXPORT ssize_t read(int fd, void *buf, size_t size) {
-        return overrun(fd, buf, SIM_NEXT(read, ssize_t, int, void *, size_t)(fd, buf, size));
+        return read_on(fd, buf, size, SIM_NEXT(read, ssize_t, int, void *, size_t)(fd, buf, size));
 }
 
 ssize_t __read_chk(int fd, void *buf, size_t size, size_t buffer_size);
 
 SIM_EXPORT ssize_t __read_chk(int fd, void *buf, size_t size, size_t buffer_size) {
-        return overrun(fd,
+        return read_on(fd,
                        buf,
+                       size,
                        SIM_NEXT(__read_chk, ssize_t, int, void *, size_t, size_t)(
                                fd, buf, size, buffer_size));
 }

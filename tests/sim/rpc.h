@@ -29,12 +29,14 @@ typedef struct SimReply {
         uint64_t until; /* a last close that was found runs until then, 0: none */
 } SimReply;
 
-/* A kernel-log connection carries records, and these single bytes: from the client, where to go on; from
- * the controller, that it is done, and that records were overwritten before they were read. */
+/* A kernel-log connection carries records, and these single bytes: from the client, where to go on, or that it has
+ * found no record; from the controller, that it goes on there, that there is none indeed, and that records were
+ * overwritten before they were read. */
 #define SIM_KMSG_SEEK_FIRST '\1'
 #define SIM_KMSG_SEEK_END   '\2'
 #define SIM_KMSG_SOUGHT     '\3'
 #define SIM_KMSG_OVERRUN    '\4'
+#define SIM_KMSG_EMPTY      '\5'
 
 /* Connects to the controller. Returns the fd or a negative errno. */
 int sim_rpc_connect(const Sim *sim, int flags);
