@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures: the built daemon between a simulated kernel and real journald and D-Bus."""
 import shlex
+import subprocess
 
 import pytest
 
 import deadline
 from bus import Bus
 from monitor import Monitor
+from published import Published
 from service import Service
 from sim import Sim
 
@@ -46,6 +48,12 @@ def monitor(bus):
     monitor = Monitor(bus.address)
     yield monitor
     monitor.close()
+
+
+@pytest.fixture
+def published(monitor, journald):
+    """What the subscriber and the journal got, held against each other."""
+    return Published(monitor, journald)
 
 
 @pytest.fixture
