@@ -144,8 +144,8 @@ static void on_uevent_failed(int error, void *userdata) {
         (void) log_error(
                 m->log,
                 error,
-                "udev does not tell of PCI functions any more; those that are known stay watched. "
-                "Restart the daemon once udev works again");
+                "Cannot take in what udev tells of PCI functions; those that are known stay "
+                "watched, and 'systemctl reload " ERRORD_PROGRAM "' looks for others");
 }
 
 static void on_bus_ready(bool connected, void *userdata) {

@@ -49,7 +49,7 @@ static void manager_reload(Manager *m) {
                 return;
 
         log_info(m->log, "Configuration read, looking at all functions");
-        r = uevent_scan(m->uevent);
+        r = uevent_rescan(m->uevent);
         if (r < 0)
                 (void) log_error(m->log, r, "Cannot look for PCI functions");
 }
