@@ -6,11 +6,13 @@
 #include "bus-connection.h"
 #include "names.h"
 
-#define PATIENCE_USEC       (5 * USEC_PER_SEC) /* for how long a silent bus keeps the daemon from starting */
-#define RETRY_MIN_USEC      (1 * USEC_PER_SEC)
-#define RETRY_MAX_USEC      (60 * USEC_PER_SEC)
-#define NAME_RETRY_USEC     (100 * USEC_PER_MSEC) /* a bus may not have noticed yet that our former run ended … */
-#define NAME_TRIES          10U                   /* … but it does soon */
+#define PATIENCE_USEC                                                                              \
+        (5 * USEC_PER_SEC) /* for how long a silent bus keeps the daemon from starting */
+#define RETRY_MIN_USEC (1 * USEC_PER_SEC)
+#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+#define NAME_RETRY_USEC                                                                            \
+        (100 * USEC_PER_MSEC)   /* a bus may not have noticed yet that our former run ended … */
+#define NAME_TRIES          10U /* … but it does soon */
 #define TIMER_ACCURACY_USEC (10 * USEC_PER_MSEC)
 
 typedef enum Phase {
@@ -50,7 +52,10 @@ static void connection_warn(BusConnection *bc, int error, const char *what) {
 
         bc->warned = true;
         (void) log_warning(
-                bc->log, error, "%s; error records go to the journal, and to the bus as soon as that works", what);
+                bc->log,
+                error,
+                "%s; error records go to the journal, and to the bus as soon as that works",
+                what);
 }
 
 /* There is no working connection, whatever the reason. Another attempt comes by itself. */
@@ -109,14 +114,16 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
                                 "The system bus refuses us the name " ERRORD_BUS_NAME
                                 ", is its policy file " ERRORD_BUS_NAME ".conf installed?");
         else if (sd_bus_message_is_method_error(m, NULL))
-                connection_lost(bc,
-                                -sd_bus_message_get_errno(m),
-                                "The system bus does not answer when asked for the name " ERRORD_BUS_NAME);
+                connection_lost(
+                        bc,
+                        -sd_bus_message_get_errno(m),
+                        "The system bus does not answer when asked for the name " ERRORD_BUS_NAME);
         else {
                 r = sd_bus_message_read(m, "u", &result);
                 if (r < 0)
                         connection_lost(bc, r, "The system bus speaks nonsense");
-                else if (result == 1 || result == 4) /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER, …_ALREADY_OWNER */
+                else if (result == 1 ||
+                         result == 4) /* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER, …_ALREADY_OWNER */
                         connection_owned(bc);
                 else
                         connection_name_exists(bc);
@@ -188,7 +195,8 @@ static int on_connect_time(sd_event_source *source, uint64_t usec, void *userdat
 
         r = connection_open(bc);
         if (r < 0)
-                connection_lost(bc, r, "Cannot connect to the system bus, is dbus.service running?");
+                connection_lost(
+                        bc, r, "Cannot connect to the system bus, is dbus.service running?");
         else
                 connection_request_name(bc);
 
@@ -224,7 +232,10 @@ void bus_connection_drop(BusConnection *bc, const char *what) {
         connection_lost(bc, 0, what);
 }
 
-static int add_timer(BusConnection *bc, sd_event_source **ret, sd_event_time_handler_t handler, uint64_t delay_usec,
+static int add_timer(BusConnection *bc,
+                     sd_event_source **ret,
+                     sd_event_time_handler_t handler,
+                     uint64_t delay_usec,
                      int enabled) {
         int r;
 
@@ -236,7 +247,10 @@ static int add_timer(BusConnection *bc, sd_event_source **ret, sd_event_time_han
         return sd_event_source_set_enabled(*ret, enabled);
 }
 
-int bus_connection_new(sd_event *event, Log *log, const BusConnectionListener *listener, BusConnection **ret) {
+int bus_connection_new(sd_event *event,
+                       Log *log,
+                       const BusConnectionListener *listener,
+                       BusConnection **ret) {
         _cleanup_(bus_connection_freep) BusConnection *bc = NULL;
         int r;
 

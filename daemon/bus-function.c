@@ -14,30 +14,57 @@ void bus_function_path(uint32_t fid, char ret[static BUS_FUNCTION_PATH_SIZE]) {
 
 /* The getters get the address of the member that the vtable names. */
 
-static int get_text(sd_bus *connection, const char *path, const char *interface, const char *property,
-                    sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_text(sd_bus *connection,
+                    const char *path,
+                    const char *interface,
+                    const char *property,
+                    sd_bus_message *reply,
+                    void *userdata,
+                    sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", (const char *) userdata);
 }
 
-static int get_pft_name(sd_bus *connection, const char *path, const char *interface, const char *property,
-                        sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_pft_name(sd_bus *connection,
+                        const char *path,
+                        const char *interface,
+                        const char *property,
+                        sd_bus_message *reply,
+                        void *userdata,
+                        sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", sysfs_pft_name(*(const uint8_t *) userdata));
 }
 
-static int get_state(sd_bus *connection, const char *path, const char *interface, const char *property,
-                     sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        return sd_bus_message_append(reply, "s", state_to_string(*(const FunctionState *) userdata));
+static int get_state(sd_bus *connection,
+                     const char *path,
+                     const char *interface,
+                     const char *property,
+                     sd_bus_message *reply,
+                     void *userdata,
+                     sd_bus_error *ret_error) {
+        return sd_bus_message_append(
+                reply, "s", state_to_string(*(const FunctionState *) userdata));
 }
 
-static int get_error_interface(sd_bus *connection, const char *path, const char *interface, const char *property,
-                               sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_error_interface(sd_bus *connection,
+                               const char *path,
+                               const char *interface,
+                               const char *property,
+                               sd_bus_message *reply,
+                               void *userdata,
+                               sd_bus_error *ret_error) {
         return sd_bus_message_append(
                 reply, "s", record_interface_to_string(*(const RecordInterface *) userdata));
 }
 
-static int get_recovery(sd_bus *connection, const char *path, const char *interface, const char *property,
-                        sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        return sd_bus_message_append(reply, "s", record_recovery_to_string(*(const RecordRecovery *) userdata));
+static int get_recovery(sd_bus *connection,
+                        const char *path,
+                        const char *interface,
+                        const char *property,
+                        sd_bus_message *reply,
+                        void *userdata,
+                        sd_bus_error *ret_error) {
+        return sd_bus_message_append(
+                reply, "s", record_recovery_to_string(*(const RecordRecovery *) userdata));
 }
 
 #define MEMBER(member) offsetof(Function, member)
@@ -45,25 +72,35 @@ static int get_recovery(sd_bus *connection, const char *path, const char *interf
 static const sd_bus_vtable function_vtable[] = {
         SD_BUS_VTABLE_START(0),
 
-        SD_BUS_PROPERTY("Address", "s", get_text, MEMBER(sysfs.address), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "Address", "s", get_text, MEMBER(sysfs.address), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Fid", "u", NULL, MEMBER(sysfs.fid), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Uid", "u", NULL, MEMBER(sysfs.uid), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pchid", "q", NULL, MEMBER(sysfs.pchid), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pfgid", "y", NULL, MEMBER(sysfs.pfgid), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Vfn", "q", NULL, MEMBER(sysfs.vfn), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pft", "y", NULL, MEMBER(sysfs.pft), SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("PftName", "s", get_pft_name, MEMBER(sysfs.pft), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "PftName", "s", get_pft_name, MEMBER(sysfs.pft), SD_BUS_VTABLE_PROPERTY_CONST),
 
-        SD_BUS_PROPERTY("State", "s", get_state, MEMBER(state), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("StateReason", "s", NULL, MEMBER(reason), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "State", "s", get_state, MEMBER(state), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "StateReason", "s", NULL, MEMBER(reason), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ErrorInterface",
                         "s",
                         get_error_interface,
                         MEMBER(interface),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Recovery", "s", get_recovery, MEMBER(recovery), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Driver", "s", get_text, MEMBER(sysfs.driver), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("FunctionHandle", "u", NULL, MEMBER(sysfs.fh), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Recovery",
+                        "s",
+                        get_recovery,
+                        MEMBER(recovery),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "Driver", "s", get_text, MEMBER(sysfs.driver), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "FunctionHandle", "u", NULL, MEMBER(sysfs.fh), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
         SD_BUS_PROPERTY("Records", "t", NULL, MEMBER(records), 0),
         SD_BUS_PROPERTY("Lost", "t", NULL, MEMBER(lost), 0),
@@ -72,23 +109,36 @@ static const sd_bus_vtable function_vtable[] = {
 
         /* Emitted by bus-pump.c, from the ring. */
         SD_BUS_SIGNAL_WITH_ARGS("ErrorReported",
-                                SD_BUS_ARGS("s", address,
-                                            "u", fid,
-                                            "q", pec,
-                                            "s", name,
-                                            "s", severity,
-                                            "t", sequence,
-                                            "t", realtime_usec,
-                                            "a{sv}", details),
+                                SD_BUS_ARGS("s",
+                                            address,
+                                            "u",
+                                            fid,
+                                            "q",
+                                            pec,
+                                            "s",
+                                            name,
+                                            "s",
+                                            severity,
+                                            "t",
+                                            sequence,
+                                            "t",
+                                            realtime_usec,
+                                            "a{sv}",
+                                            details),
                                 0),
         SD_BUS_SIGNAL_WITH_ARGS("RecordsLost", SD_BUS_ARGS("s", address, "u", fid, "t", count), 0),
-        SD_BUS_SIGNAL_WITH_ARGS("RecoveryChanged", SD_BUS_ARGS("s", address, "u", fid, "s", recovery), 0),
+        SD_BUS_SIGNAL_WITH_ARGS(
+                "RecoveryChanged", SD_BUS_ARGS("s", address, "u", fid, "s", recovery), 0),
 
         SD_BUS_VTABLE_END,
 };
 
-static int find_function(sd_bus *connection, const char *path, const char *interface, void *userdata,
-                         void **ret_found, sd_bus_error *ret_error) {
+static int find_function(sd_bus *connection,
+                         const char *path,
+                         const char *interface,
+                         void *userdata,
+                         void **ret_found,
+                         sd_bus_error *ret_error) {
         char expected[BUS_FUNCTION_PATH_SIZE];
         const BusModel *model = userdata;
         Function *function;
@@ -96,7 +146,8 @@ static int find_function(sd_bus *connection, const char *path, const char *inter
 
         assert(model);
 
-        if (!model->registry || strncmp(path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX)) != 0)
+        if (!model->registry ||
+            strncmp(path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX)) != 0)
                 return 0;
 
         if (parse_hex(path + sizeof(ERRORD_FUNCTION_PREFIX), UINT32_MAX, &fid) < 0)
@@ -122,7 +173,10 @@ static void free_nodes(char **nodes) {
         free(nodes);
 }
 
-static int enumerate_functions(sd_bus *connection, const char *prefix, void *userdata, char ***ret_nodes,
+static int enumerate_functions(sd_bus *connection,
+                               const char *prefix,
+                               void *userdata,
+                               char ***ret_nodes,
                                sd_bus_error *ret_error) {
         const BusModel *model = userdata;
         char **nodes;
@@ -167,7 +221,8 @@ int bus_function_add(sd_bus *connection, const BusModel *model) {
         if (r < 0)
                 return r;
 
-        return sd_bus_add_node_enumerator(connection, NULL, ERRORD_FUNCTION_PREFIX, enumerate_functions, userdata);
+        return sd_bus_add_node_enumerator(
+                connection, NULL, ERRORD_FUNCTION_PREFIX, enumerate_functions, userdata);
 }
 
 int bus_function_emit_added(sd_bus *connection, const Function *function) {
@@ -189,9 +244,12 @@ int bus_function_emit_changed(sd_bus *connection, const Function *function, Func
                 FunctionChange change;
                 const char *property;
         } table[] = {
-                { FUNCTION_CHANGED_STATE, "State" },       { FUNCTION_CHANGED_STATE, "StateReason" },
-                { FUNCTION_CHANGED_RECOVERY, "Recovery" }, { FUNCTION_CHANGED_INTERFACE, "ErrorInterface" },
-                { FUNCTION_CHANGED_SYSFS, "Driver" },      { FUNCTION_CHANGED_SYSFS, "FunctionHandle" },
+                { FUNCTION_CHANGED_STATE, "State" },
+                { FUNCTION_CHANGED_STATE, "StateReason" },
+                { FUNCTION_CHANGED_RECOVERY, "Recovery" },
+                { FUNCTION_CHANGED_INTERFACE, "ErrorInterface" },
+                { FUNCTION_CHANGED_SYSFS, "Driver" },
+                { FUNCTION_CHANGED_SYSFS, "FunctionHandle" },
         };
         char *names[ELEMENTSOF(table) + 1];
         char path[BUS_FUNCTION_PATH_SIZE];
@@ -199,11 +257,14 @@ int bus_function_emit_changed(sd_bus *connection, const Function *function, Func
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++)
                 if (what & table[i].change)
-                        names[n++] = (char *) table[i].property; /* sd-bus takes a strv, and leaves it alone */
+                        names[n++] =
+                                (char *) table[i]
+                                        .property; /* sd-bus takes a strv, and leaves it alone */
         if (n == 0)
                 return 0;
         names[n] = NULL;
 
         bus_function_path(function->sysfs.fid, path);
-        return sd_bus_emit_properties_changed_strv(connection, path, ERRORD_FUNCTION_INTERFACE, names);
+        return sd_bus_emit_properties_changed_strv(
+                connection, path, ERRORD_FUNCTION_INTERFACE, names);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The objects /org/zpci/Errord1/function/<FID>: org.zpci.Errord1.Function, one for each function of the registry. */
+/*
+ * The objects /org/zpci/Errord1/function/<FID>: org.zpci.Errord1.Function, one for each function
+ * of the registry.
+ */
 
 #include <systemd/sd-bus.h>
 
@@ -13,7 +16,10 @@
 /* The path of the object of a FID. */
 void bus_function_path(uint32_t fid, char ret[static BUS_FUNCTION_PATH_SIZE]);
 
-/* Adds the objects to a connection, for its life. model must outlive it. Returns 0 or an error of sd-bus. */
+/*
+ * Adds the objects to a connection, for its life. model must outlive it. Returns 0 or an error of
+ * sd-bus.
+ */
 int bus_function_add(sd_bus *connection, const BusModel *model);
 
 /*

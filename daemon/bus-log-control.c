@@ -5,13 +5,23 @@
 #include "bus-log-control.h"
 #include "names.h"
 
-static int get_level(sd_bus *connection, const char *path, const char *interface, const char *property,
-                     sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_level(sd_bus *connection,
+                     const char *path,
+                     const char *interface,
+                     const char *property,
+                     sd_bus_message *reply,
+                     void *userdata,
+                     sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", log_level_to_string(log_get_level(userdata)));
 }
 
-static int set_level(sd_bus *connection, const char *path, const char *interface, const char *property,
-                     sd_bus_message *value, void *userdata, sd_bus_error *ret_error) {
+static int set_level(sd_bus *connection,
+                     const char *path,
+                     const char *interface,
+                     const char *property,
+                     sd_bus_message *value,
+                     void *userdata,
+                     sd_bus_error *ret_error) {
         const char *text;
         int r;
 
@@ -30,13 +40,23 @@ static int set_level(sd_bus *connection, const char *path, const char *interface
         return 0;
 }
 
-static int get_target(sd_bus *connection, const char *path, const char *interface, const char *property,
-                      sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_target(sd_bus *connection,
+                      const char *path,
+                      const char *interface,
+                      const char *property,
+                      sd_bus_message *reply,
+                      void *userdata,
+                      sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", log_target_to_string(log_get_target(userdata)));
 }
 
-static int set_target(sd_bus *connection, const char *path, const char *interface, const char *property,
-                      sd_bus_message *value, void *userdata, sd_bus_error *ret_error) {
+static int set_target(sd_bus *connection,
+                      const char *path,
+                      const char *interface,
+                      const char *property,
+                      sd_bus_message *value,
+                      void *userdata,
+                      sd_bus_error *ret_error) {
         const char *text;
         int r;
 
@@ -46,26 +66,34 @@ static int set_target(sd_bus *connection, const char *path, const char *interfac
 
         r = log_target_from_string(text);
         if (r < 0)
-                return sd_bus_error_set(
-                        ret_error, SD_BUS_ERROR_INVALID_ARGS, "LogTarget is one of console, journal, null.");
+                return sd_bus_error_set(ret_error,
+                                        SD_BUS_ERROR_INVALID_ARGS,
+                                        "LogTarget is one of console, journal, null.");
 
         log_set_target(userdata, (LogTarget) r);
         return 0;
 }
 
-static int get_identifier(sd_bus *connection, const char *path, const char *interface, const char *property,
-                          sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_identifier(sd_bus *connection,
+                          const char *path,
+                          const char *interface,
+                          const char *property,
+                          sd_bus_message *reply,
+                          void *userdata,
+                          sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", ERRORD_PROGRAM);
 }
 
 /*
- * Unprivileged means that sd-bus does not check who the sender is: it would ask the bus, and wait for the answer.
- * The policy of the bus lets nobody but root set properties of ours.
+ * Unprivileged means that sd-bus does not check who the sender is: it would ask the bus, and wait
+ * for the answer. The policy of the bus lets nobody but root set properties of ours.
  */
 static const sd_bus_vtable log_control_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", get_level, set_level, 0, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", get_target, set_target, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY(
+                "LogLevel", "s", get_level, set_level, 0, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_WRITABLE_PROPERTY(
+                "LogTarget", "s", get_target, set_target, 0, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("SyslogIdentifier", "s", get_identifier, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_VTABLE_END,
 };

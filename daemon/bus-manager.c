@@ -14,13 +14,23 @@
 #define GET_RECORDS_MAX 1000U
 #define LISTED_MAX      16U /* functions that an error message names */
 
-static int get_version(sd_bus *connection, const char *path, const char *interface, const char *property,
-                       sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_version(sd_bus *connection,
+                       const char *path,
+                       const char *interface,
+                       const char *property,
+                       sd_bus_message *reply,
+                       void *userdata,
+                       sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", VERSION);
 }
 
-static int get_stream_id(sd_bus *connection, const char *path, const char *interface, const char *property,
-                         sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_stream_id(sd_bus *connection,
+                         const char *path,
+                         const char *interface,
+                         const char *property,
+                         sd_bus_message *reply,
+                         void *userdata,
+                         sd_bus_error *ret_error) {
         const BusModel *model = userdata;
         char stream[BUS_STREAM_SIZE];
 
@@ -28,22 +38,37 @@ static int get_stream_id(sd_bus *connection, const char *path, const char *inter
         return sd_bus_message_append(reply, "s", stream);
 }
 
-static int get_last_sequence(sd_bus *connection, const char *path, const char *interface, const char *property,
-                             sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_last_sequence(sd_bus *connection,
+                             const char *path,
+                             const char *interface,
+                             const char *property,
+                             sd_bus_message *reply,
+                             void *userdata,
+                             sd_bus_error *ret_error) {
         const BusModel *model = userdata;
 
         return sd_bus_message_append(reply, "t", ring_last_sequence(model->ring));
 }
 
-static int get_lost(sd_bus *connection, const char *path, const char *interface, const char *property,
-                    sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_lost(sd_bus *connection,
+                    const char *path,
+                    const char *interface,
+                    const char *property,
+                    sd_bus_message *reply,
+                    void *userdata,
+                    sd_bus_error *ret_error) {
         const BusModel *model = userdata;
 
         return sd_bus_message_append(reply, "t", ring_lost(model->ring));
 }
 
-static int get_witness(sd_bus *connection, const char *path, const char *interface, const char *property,
-                       sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+static int get_witness(sd_bus *connection,
+                       const char *path,
+                       const char *interface,
+                       const char *property,
+                       sd_bus_message *reply,
+                       void *userdata,
+                       sd_bus_error *ret_error) {
         return sd_bus_message_append(reply, "s", "not-built");
 }
 
@@ -81,22 +106,29 @@ static void list_functions(const Registry *registry, char *text, size_t size) {
                 (void) snprintf(text + used, size - used, ".");
 }
 
-static int reply_function(sd_bus_message *m, const BusModel *model, const Function *function, const char *wanted,
+static int reply_function(sd_bus_message *m,
+                          const BusModel *model,
+                          const Function *function,
+                          const char *wanted,
                           sd_bus_error *ret_error) {
         char path[BUS_FUNCTION_PATH_SIZE];
         char text[LISTED_MAX * 64];
 
         if (!function) {
                 list_functions(model->registry, text, sizeof(text));
-                return sd_bus_error_setf(
-                        ret_error, ERRORD_ERROR_NO_FUNCTION, "No VFIO-bound PCI function has %s.%s", wanted, text);
+                return sd_bus_error_setf(ret_error,
+                                         ERRORD_ERROR_NO_FUNCTION,
+                                         "No VFIO-bound PCI function has %s.%s",
+                                         wanted,
+                                         text);
         }
 
         bus_function_path(function->sysfs.fid, path);
         return sd_bus_reply_method_return(m, "o", path);
 }
 
-static int method_get_function_by_address(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+static int
+method_get_function_by_address(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         char wanted[sizeof("address ") + PCI_ADDRESS_SIZE];
         const BusModel *model = userdata;
         const Function *function;
@@ -108,9 +140,10 @@ static int method_get_function_by_address(sd_bus_message *m, void *userdata, sd_
                 return r;
 
         if (!pci_address_valid(address))
-                return sd_bus_error_set(ret_error,
-                                        SD_BUS_ERROR_INVALID_ARGS,
-                                        "This is no PCI address. One looks like 0001:00:00.0, in lower case.");
+                return sd_bus_error_set(
+                        ret_error,
+                        SD_BUS_ERROR_INVALID_ARGS,
+                        "This is no PCI address. One looks like 0001:00:00.0, in lower case.");
 
         function = model->registry ? registry_by_address(model->registry, address) : NULL;
         (void) snprintf(wanted, sizeof(wanted), "address %s", address);
@@ -136,11 +169,12 @@ static int method_get_function_by_fid(sd_bus_message *m, void *userdata, sd_bus_
 static bool stream_valid(const char *stream) {
         size_t length = strlen(stream);
 
-        return length == 0 ||
-               (length == BUS_STREAM_SIZE - 1 && strspn(stream, "0123456789abcdefABCDEF") == length);
+        return length == 0 || (length == BUS_STREAM_SIZE - 1 &&
+                               strspn(stream, "0123456789abcdefABCDEF") == length);
 }
 
-static int append_records(sd_bus_message *m, const Ring *ring, uint64_t after, uint32_t max, const char *stream) {
+static int append_records(
+        sd_bus_message *m, const Ring *ring, uint64_t after, uint32_t max, const char *stream) {
         uint64_t cursor, missed;
         const Record *record;
         int r;
@@ -186,9 +220,10 @@ static int method_get_records(sd_bus_message *m, void *userdata, sd_bus_error *r
                 return r;
 
         if (!stream_valid(stream))
-                return sd_bus_error_set(ret_error,
-                                        SD_BUS_ERROR_INVALID_ARGS,
-                                        "A stream is named by 32 hexadecimal digits, the current one by nothing.");
+                return sd_bus_error_set(
+                        ret_error,
+                        SD_BUS_ERROR_INVALID_ARGS,
+                        "A stream is named by 32 hexadecimal digits, the current one by nothing.");
 
         /* Sequence numbers of another stream say nothing about this one. */
         bus_stream_id(model->ring, current);
@@ -202,8 +237,11 @@ static int method_get_records(sd_bus_message *m, void *userdata, sd_bus_error *r
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_append(
-                reply, "stt", current, ring_oldest_sequence(model->ring), ring_last_sequence(model->ring));
+        r = sd_bus_message_append(reply,
+                                  "stt",
+                                  current,
+                                  ring_oldest_sequence(model->ring),
+                                  ring_last_sequence(model->ring));
         if (r < 0)
                 return r;
 
@@ -230,11 +268,13 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("o", function),
                                 method_get_function_by_fid,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("GetRecords",
-                                SD_BUS_ARGS("s", stream, "t", after, "u", max),
-                                SD_BUS_RESULT("s", current, "t", oldest, "t", last, "a(" BUS_RECORD_TYPES ")", records),
-                                method_get_records,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "GetRecords",
+                SD_BUS_ARGS("s", stream, "t", after, "u", max),
+                SD_BUS_RESULT(
+                        "s", current, "t", oldest, "t", last, "a(" BUS_RECORD_TYPES ")", records),
+                method_get_records,
+                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("StreamId", "s", get_stream_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LastSequence", "t", get_last_sequence, 0, 0),

@@ -44,7 +44,9 @@ static int pump_append(const BusPump *pump, sd_bus_message *m, const Record *rec
                 return sd_bus_message_append(m, "sut", address, record->identity.fid, record->lost);
         default:
                 recovery = record_recovery_to_string(record->recovery);
-                return recovery ? sd_bus_message_append(m, "sus", address, record->identity.fid, recovery) : -EBADMSG;
+                return recovery ? sd_bus_message_append(
+                                          m, "sus", address, record->identity.fid, recovery)
+                                : -EBADMSG;
         }
 }
 
@@ -61,7 +63,8 @@ static int pump_emit(const BusPump *pump, const Record *record) {
         /* The function may have gone meanwhile. What it reported is told all the same. */
         bus_function_path(record->identity.fid, path);
 
-        r = sd_bus_message_new_signal(pump->connection, &m, path, ERRORD_FUNCTION_INTERFACE, member);
+        r = sd_bus_message_new_signal(
+                pump->connection, &m, path, ERRORD_FUNCTION_INTERFACE, member);
         if (r < 0)
                 return r;
 
@@ -88,11 +91,13 @@ static void pump_say_missed(BusPump *pump) {
         if (pump->missed == 0)
                 return;
 
-        log_warning(pump->log,
-                    0,
-                    "%" PRIu64 " ring entries were overwritten before the system bus took them; subscribers see "
-                    "a gap in the sequence numbers, the journal may have them",
-                    pump->missed);
+        log_warning(
+                pump->log,
+                0,
+                "%" PRIu64
+                " ring entries were overwritten before the system bus took them; subscribers see "
+                "a gap in the sequence numbers, the journal may have them",
+                pump->missed);
         pump->missed = 0;
 }
 
@@ -134,7 +139,7 @@ uint64_t bus_pump_run(BusPump *pump) {
                 }
 
                 if (!pump_handle(pump, record))
-                        break; /* the bus is about to tell that it has gone, or there is memory later */
+                        break; /* it tells soon that it has gone, or memory comes back */
 
                 pump->cursor = cursor;
                 pump->missed += missed;
@@ -143,7 +148,10 @@ uint64_t bus_pump_run(BusPump *pump) {
 
         pump_acknowledge(pump);
 
-        /* All were taken: the others have their turn, then we go on. Otherwise the socket's EPOLLOUT wakes us. */
+        /*
+         * All were taken: the others have their turn, then we go on. Otherwise the socket's
+         * EPOLLOUT wakes us.
+         */
         if (record && pump->in_flight == 0)
                 (void) sd_event_source_set_enabled(pump->more_source, SD_EVENT_ONESHOT);
 
@@ -167,7 +175,8 @@ void bus_pump_set_connection(BusPump *pump, sd_bus *connection) {
         pump->cursor = ring_cursor(pump->ring, RING_READER_BUS);
         pump->in_flight = 0;
         /* Entries may wait already, and nothing else happen. */
-        (void) sd_event_source_set_enabled(pump->more_source, connection ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        (void) sd_event_source_set_enabled(pump->more_source,
+                                           connection ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 int bus_pump_new(sd_event *event, Ring *ring, Log *log, BusPump **ret) {

@@ -27,7 +27,8 @@ const char *bus_record_address(const Record *record) {
 static int append_raw(sd_bus_message *m, const Record *record) {
         int r;
 
-        if (record->interface == RECORD_NONE || record->raw_size == 0 || record->raw_size > sizeof(record->raw))
+        if (record->interface == RECORD_NONE || record->raw_size == 0 ||
+            record->raw_size > sizeof(record->raw))
                 return 0;
 
         r = sd_bus_message_open_container(m, 'e', "sv");
@@ -63,6 +64,7 @@ static int append_ccdf(sd_bus_message *m, const Record *record) {
                 return sd_bus_message_append(m, "{sv}", "FunctionHandle", "u", record->identity.fh);
         }
 
+        /* clang-format off */
         return sd_bus_message_append(m,
                                      "{sv}{sv}{sv}{sv}{sv}{sv}{sv}",
                                      "FunctionHandle", "u", error.fh,
@@ -72,6 +74,7 @@ static int append_ccdf(sd_bus_message *m, const Record *record) {
                                      "ExpectedTableType", "y", error.expected_table_type,
                                      "Qualifier", "b", (int) error.qualifier,
                                      "ReadWrite", "b", (int) error.read_write);
+        /* clang-format on */
 }
 
 static int append_details(sd_bus_message *m, const Record *record, const char *stream) {

@@ -19,8 +19,9 @@
 void bus_stream_id(const Ring *ring, char ret[static BUS_STREAM_SIZE]);
 
 /*
- * The address of an entry. An entry may come from a former run: a text that is no PCI address is not sent
- * (the bus would disconnect whoever sends invalid UTF-8), but the empty one in its place.
+ * The address of an entry. An entry may come from a former run: a text that is no PCI address is
+ * not sent (the bus would disconnect whoever sends invalid UTF-8), but the empty one in its
+ * place.
  */
 const char *bus_record_address(const Record *record);
 

@@ -81,7 +81,10 @@ static void on_name_taken(void *userdata) {
         bus->listener.name_taken(bus->listener.userdata);
 }
 
-/* Whether signals about objects can be sent. What subscribers miss they learn when the name comes back. */
+/*
+ * Whether signals about objects can be sent. What subscribers miss they learn when the name comes
+ * back.
+ */
 static bool bus_can_emit(Bus *bus) {
         uint64_t n;
 
@@ -96,7 +99,11 @@ static bool bus_can_emit(Bus *bus) {
 
 static void bus_check(Bus *bus, int error, const Function *function, const char *what) {
         if (error < 0 && sd_bus_is_open(bus->bus) > 0)
-                (void) log_warning(bus->log, error, "%s: cannot tell the bus that it %s", function->sysfs.address, what);
+                (void) log_warning(bus->log,
+                                   error,
+                                   "%s: cannot tell the bus that it %s",
+                                   function->sysfs.address,
+                                   what);
 }
 
 void bus_set_registry(Bus *bus, Registry *registry) {
@@ -118,16 +125,26 @@ void bus_function_removing(Bus *bus, Function *function) {
         assert(function);
 
         if (bus_can_emit(bus))
-                bus_check(bus, bus_function_emit_removed(bus->bus, function), function, "disappeared");
+                bus_check(bus,
+                          bus_function_emit_removed(bus->bus, function),
+                          function,
+                          "disappeared");
 }
 
 void bus_function_changed(Bus *bus, Function *function, FunctionChange what) {
         assert(bus);
         assert(function);
 
-        /* A function that has left the registry lives on until its device is closed, without an object. */
-        if (bus_can_emit(bus) && registry_by_fid(bus->model.registry, function->sysfs.fid) == function)
-                bus_check(bus, bus_function_emit_changed(bus->bus, function, what), function, "changed");
+        /*
+         * A function that has left the registry lives on until its device is closed, without an
+         * object.
+         */
+        if (bus_can_emit(bus) &&
+            registry_by_fid(bus->model.registry, function->sysfs.fid) == function)
+                bus_check(bus,
+                          bus_function_emit_changed(bus->bus, function, what),
+                          function,
+                          "changed");
 }
 
 uint64_t bus_finish(Bus *bus) {

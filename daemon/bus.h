@@ -2,10 +2,12 @@
 #pragma once
 
 /*
- * The daemon on the system bus: org.zpci.Errord1, its objects, and every entry of the ring as a signal.
+ * The daemon on the system bus: org.zpci.Errord1, its objects, and every entry of the ring as a
+ * signal.
  *
- * The bus may be absent, hung, or go away at any time. Then error records wait in the ring, the rest
- * of the daemon goes on, and the connection comes back by itself. Nothing here ever blocks the loop.
+ * The bus may be absent, hung, or go away at any time. Then error records wait in the ring, the
+ * rest of the daemon goes on, and the connection comes back by itself. Nothing here ever blocks
+ * the loop.
  */
 
 #include <stdbool.h>
@@ -20,8 +22,8 @@ typedef struct Bus Bus;
 
 typedef struct BusListener {
         /*
-         * Once, from the event loop: devices may be touched. Either the name is ours, or there is no bus to be
-         * had now (absent, refuses us the name, or silent for five seconds).
+         * Once, from the event loop: devices may be touched. Either the name is ours, or there is
+         * no bus to be had now (absent, refuses us the name, or silent for five seconds).
          */
         void (*ready)(bool connected, void *userdata);
         /* Another daemon owns the name. This one has nothing to do but to exit. */
@@ -40,8 +42,8 @@ Bus *bus_free(Bus *bus);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Bus *, bus_free);
 
 /*
- * The functions whose objects are shown; NULL (as at first) for none. To be told before the first of them
- * is added, and with NULL before the registry is freed.
+ * The functions whose objects are shown; NULL (as at first) for none. To be told before the first
+ * of them is added, and with NULL before the registry is freed.
  */
 void bus_set_registry(Bus *bus, Registry *registry);
 
@@ -51,7 +53,7 @@ void bus_function_removing(Bus *bus, Function *function); /* while it is still t
 void bus_function_changed(Bus *bus, Function *function, FunctionChange what);
 
 /*
- * At the end of the daemon: emits what is in the ring and writes it to the bus, within a second. Returns
- * how many entries the bus has not got.
+ * At the end of the daemon: emits what is in the ring and writes it to the bus, within a second.
+ * Returns how many entries the bus has not got.
  */
 uint64_t bus_finish(Bus *bus);

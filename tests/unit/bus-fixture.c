@@ -41,7 +41,8 @@ Function *registry_get(const Registry *registry, size_t index) {
 }
 
 static bool has(const struct iovec *field, const char *prefix) {
-        return field->iov_len >= strlen(prefix) && memcmp(field->iov_base, prefix, strlen(prefix)) == 0;
+        return field->iov_len >= strlen(prefix) &&
+               memcmp(field->iov_base, prefix, strlen(prefix)) == 0;
 }
 
 static void remember(const struct iovec *fields, size_t n_fields, void *userdata) {
@@ -108,13 +109,18 @@ Function *bus_fixture_add(BusFixture *fixture) {
         return f;
 }
 
-void bus_fixture_wait(sd_event *event, bool (*condition)(void *userdata), void *userdata, const char *what) {
+void bus_fixture_wait(sd_event *event,
+                      bool (*condition)(void *userdata),
+                      void *userdata,
+                      const char *what) {
         uint64_t now, end = now_usec(CLOCK_MONOTONIC) + PATIENCE_USEC;
 
         while (!condition(userdata)) {
                 now = now_usec(CLOCK_MONOTONIC);
                 if (now >= end)
-                        fail_msg("waited %u s for %s", (unsigned) (PATIENCE_USEC / USEC_PER_SEC), what);
+                        fail_msg("waited %u s for %s",
+                                 (unsigned) (PATIENCE_USEC / USEC_PER_SEC),
+                                 what);
                 assert_true(sd_event_run(event, end - now) >= 0);
         }
 }
@@ -123,17 +129,20 @@ void bus_fixture_connect(BusFixture *fixture) {
         sd_id128_t id;
         int fds[2];
 
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+                         0);
         assert_true(sd_id128_randomize(&id) >= 0);
 
         assert_true(sd_bus_new(&fixture->server) >= 0);
         assert_true(sd_bus_set_fd(fixture->server, fds[0], fds[0]) >= 0);
         assert_true(sd_bus_set_server(fixture->server, 1, id) >= 0);
-        assert_true(sd_bus_attach_event(fixture->server, fixture->event, SD_EVENT_PRIORITY_NORMAL) >= 0);
+        assert_true(sd_bus_attach_event(
+                            fixture->server, fixture->event, SD_EVENT_PRIORITY_NORMAL) >= 0);
 
         assert_true(sd_bus_new(&fixture->client) >= 0);
         assert_true(sd_bus_set_fd(fixture->client, fds[1], fds[1]) >= 0);
-        assert_true(sd_bus_attach_event(fixture->client, fixture->event, SD_EVENT_PRIORITY_NORMAL) >= 0);
+        assert_true(sd_bus_attach_event(
+                            fixture->client, fixture->event, SD_EVENT_PRIORITY_NORMAL) >= 0);
 
         assert_true(sd_bus_start(fixture->server) >= 0);
         assert_true(sd_bus_start(fixture->client) >= 0);
@@ -159,17 +168,23 @@ static bool answered(void *userdata) {
         return *answer;
 }
 
-sd_bus_message *bus_fixture_call(
-        BusFixture *fixture, const char *path, const char *interface, const char *member, const char *types, ...) {
+sd_bus_message *bus_fixture_call(BusFixture *fixture,
+                                 const char *path,
+                                 const char *interface,
+                                 const char *member,
+                                 const char *types,
+                                 ...) {
         sd_bus_message *call = NULL, *answer = NULL;
         va_list ap;
 
-        assert_true(sd_bus_message_new_method_call(fixture->client, &call, NULL, path, interface, member) >= 0);
+        assert_true(sd_bus_message_new_method_call(
+                            fixture->client, &call, NULL, path, interface, member) >= 0);
         va_start(ap, types);
         assert_true(sd_bus_message_appendv(call, types, ap) >= 0);
         va_end(ap);
 
-        assert_true(sd_bus_call_async(fixture->client, NULL, call, on_answer, &answer, UINT64_MAX) >= 0);
+        assert_true(sd_bus_call_async(
+                            fixture->client, NULL, call, on_answer, &answer, UINT64_MAX) >= 0);
         bus_fixture_wait(fixture->event, answered, &answer, member);
         sd_bus_message_unref(call);
         return answer;

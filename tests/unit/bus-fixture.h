@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the bus shows, in place of the floors below it: functions that are plain structs, a ring, and a log that remembers. */
+/*
+ * What the bus shows, in place of the floors below it: functions that are plain structs, a ring,
+ * and a log that remembers.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,7 +40,10 @@ void bus_fixture_teardown(BusFixture *fixture);
 Function *bus_fixture_add(BusFixture *fixture);
 
 /* Runs the event loop until condition(userdata) holds; fails with what it waited for after 20 s. */
-void bus_fixture_wait(sd_event *event, bool (*condition)(void *userdata), void *userdata, const char *what);
+void bus_fixture_wait(sd_event *event,
+                      bool (*condition)(void *userdata),
+                      void *userdata,
+                      const char *what);
 
 /* Makes server and client: the ends of a connection without a bus between them. */
 void bus_fixture_connect(BusFixture *fixture);
@@ -45,8 +51,12 @@ void bus_fixture_connect(BusFixture *fixture);
 void bus_fixture_export(BusFixture *fixture);
 
 /* Calls a method of the server's. Returns the answer, which may be an error. */
-sd_bus_message *bus_fixture_call(
-        BusFixture *fixture, const char *path, const char *interface, const char *member, const char *types, ...);
+sd_bus_message *bus_fixture_call(BusFixture *fixture,
+                                 const char *path,
+                                 const char *interface,
+                                 const char *member,
+                                 const char *types,
+                                 ...);
 
 /* For the two functions of cmocka: a fixture with one function, connected and exported. */
 int bus_fixture_setup_objects(void **state);

@@ -92,8 +92,12 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
         assert_true(sd_bus_new(&b->peer) >= 0);
         assert_true(sd_bus_set_fd(b->peer, peer, peer) >= 0);
         assert_true(sd_bus_set_server(b->peer, 1, id) >= 0);
-        assert_true(sd_bus_add_object_vtable(
-                            b->peer, NULL, "/org/freedesktop/DBus", "org.freedesktop.DBus", driver_vtable, b) >= 0);
+        assert_true(sd_bus_add_object_vtable(b->peer,
+                                             NULL,
+                                             "/org/freedesktop/DBus",
+                                             "org.freedesktop.DBus",
+                                             driver_vtable,
+                                             b) >= 0);
         assert_true(sd_bus_add_filter(b->peer, NULL, on_message, b) >= 0);
         assert_true(sd_bus_start(b->peer) >= 0);
         if (!b->mute)
@@ -109,8 +113,10 @@ void fake_bus_appear(FakeBus *b) {
         assert_true(b->listening >= 0);
         assert_int_equal(bind(b->listening, (struct sockaddr *) &address, sizeof(address)), 0);
         assert_int_equal(listen(b->listening, 16), 0);
-        assert_true(sd_event_add_io(
-                            b->event, &b->listening_source, b->listening, EPOLLIN, on_connection, b) >= 0);
+        assert_true(
+                sd_event_add_io(
+                        b->event, &b->listening_source, b->listening, EPOLLIN, on_connection, b) >=
+                0);
 }
 
 void fake_bus_disappear(FakeBus *b) {

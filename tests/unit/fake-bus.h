@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A system bus in the event loop of the test. It can do what real ones do only when it hurts: be absent,
- * hang, refuse, go away. It reads what the daemon sends, and counts it.
+ * A system bus in the event loop of the test. It can do what real ones do only when it hurts: be
+ * absent, hang, refuse, go away. It reads what the daemon sends, and counts it.
  */
 
 #include <stdbool.h>
@@ -28,7 +28,9 @@ typedef struct FakeBus {
         char changed[256]; /* properties of the last PropertiesChanged */
 } FakeBus;
 
-/* bus is zero. Chooses the address, which DBUS_SYSTEM_BUS_ADDRESS is set to; there is no bus yet. */
+/*
+ * bus is zero. Chooses the address, which DBUS_SYSTEM_BUS_ADDRESS is set to; there is no bus yet.
+ */
 void fake_bus_setup(FakeBus *bus, sd_event *event);
 void fake_bus_teardown(FakeBus *bus);
 

@@ -28,8 +28,14 @@ static Records get_records(BusFixture *f, const char *stream, uint64_t after, ui
         uint64_t sequence;
         sd_bus_message *m;
 
-        m = bus_fixture_call(
-                f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "GetRecords", "stu", stream, after, max);
+        m = bus_fixture_call(f,
+                             ERRORD_MANAGER_PATH,
+                             ERRORD_MANAGER_INTERFACE,
+                             "GetRecords",
+                             "stu",
+                             stream,
+                             after,
+                             max);
         assert_true(sd_bus_message_read(m, "stt", &current, &records.oldest, &records.last) > 0);
         (void) snprintf(records.stream, sizeof(records.stream), "%s", current);
 
@@ -47,7 +53,11 @@ static Records get_records(BusFixture *f, const char *stream, uint64_t after, ui
         return records;
 }
 
-static void assert_records(BusFixture *f, const char *stream, uint64_t after, uint32_t max, size_t n,
+static void assert_records(BusFixture *f,
+                           const char *stream,
+                           uint64_t after,
+                           uint32_t max,
+                           size_t n,
                            uint64_t first_sequence) {
         char current[BUS_STREAM_SIZE];
         Records records = get_records(f, stream, after, max);
@@ -102,7 +112,9 @@ static void test_records_are_bounded(void **state) {
 }
 
 static void test_records_of_a_strange_stream(void **state) {
-        static const char *const strange[] = { "0", "current", "0123456789abcdef0123456789abcdeg",
+        static const char *const strange[] = { "0",
+                                               "current",
+                                               "0123456789abcdef0123456789abcdeg",
                                                "0123456789abcdef0123456789abcdef0" };
         BusFixture *f = *state;
 
@@ -117,13 +129,15 @@ static void test_records_of_a_strange_stream(void **state) {
                                                      0U);
 
                 assert_true(sd_bus_message_is_method_error(m, SD_BUS_ERROR_INVALID_ARGS));
-                assert_non_null(strstr(sd_bus_message_get_error(m)->message, "32 hexadecimal digits"));
+                assert_non_null(
+                        strstr(sd_bus_message_get_error(m)->message, "32 hexadecimal digits"));
                 sd_bus_message_unref(m);
         }
 }
 
-#define objects_test(name) \
-        cmocka_unit_test_setup_teardown(name, bus_fixture_setup_objects, bus_fixture_teardown_objects)
+#define objects_test(name)                                                                         \
+        cmocka_unit_test_setup_teardown(                                                           \
+                name, bus_fixture_setup_objects, bus_fixture_teardown_objects)
 
 int main(void) {
         static const struct CMUnitTest tests[] = {

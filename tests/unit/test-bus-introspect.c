@@ -118,8 +118,10 @@ static void test_function(void **state) {
 
 int main(int argc, char **argv) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_manager, bus_fixture_setup_objects, bus_fixture_teardown_objects),
-                cmocka_unit_test_setup_teardown(test_function, bus_fixture_setup_objects, bus_fixture_teardown_objects),
+                cmocka_unit_test_setup_teardown(
+                        test_manager, bus_fixture_setup_objects, bus_fixture_teardown_objects),
+                cmocka_unit_test_setup_teardown(
+                        test_function, bus_fixture_setup_objects, bus_fixture_teardown_objects),
         };
 
         if (argc != 3) {

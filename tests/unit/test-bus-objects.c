@@ -38,8 +38,10 @@ static void assert_path(sd_bus_message *m, const char *expected) {
         sd_bus_message_unref(m);
 }
 
-static sd_bus_message *manager_call(BusFixture *f, const char *member, const char *types, const char *text) {
-        return bus_fixture_call(f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, member, types, text);
+static sd_bus_message *
+manager_call(BusFixture *f, const char *member, const char *types, const char *text) {
+        return bus_fixture_call(
+                f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, member, types, text);
 }
 
 static void test_by_address(void **state) {
@@ -52,17 +54,26 @@ static void test_by_address(void **state) {
         assert_error(manager_call(f, "GetFunctionByAddress", "s", "fid:10"),
                      SD_BUS_ERROR_INVALID_ARGS,
                      "like 0001:00:00.0");
-        assert_error(manager_call(f, "GetFunctionByAddress", "s", ""), SD_BUS_ERROR_INVALID_ARGS, "");
+        assert_error(
+                manager_call(f, "GetFunctionByAddress", "s", ""), SD_BUS_ERROR_INVALID_ARGS, "");
 }
 
 static void test_by_fid(void **state) {
         BusFixture *f = *state;
 
-        assert_path(bus_fixture_call(
-                            f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "GetFunctionByFid", "u", 0x10U),
+        assert_path(bus_fixture_call(f,
+                                     ERRORD_MANAGER_PATH,
+                                     ERRORD_MANAGER_INTERFACE,
+                                     "GetFunctionByFid",
+                                     "u",
+                                     0x10U),
                     FUNCTION_PATH);
-        assert_error(bus_fixture_call(
-                             f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "GetFunctionByFid", "u", 0xabU),
+        assert_error(bus_fixture_call(f,
+                                      ERRORD_MANAGER_PATH,
+                                      ERRORD_MANAGER_INTERFACE,
+                                      "GetFunctionByFid",
+                                      "u",
+                                      0xabU),
                      ERRORD_ERROR_NO_FUNCTION,
                      "FID 0x000000ab. There are: 0001:00:00.0");
 }
@@ -88,13 +99,18 @@ static void test_no_functions(void **state) {
         assert_error(manager_call(f, "GetFunctionByAddress", "s", "0001:00:00.0"),
                      ERRORD_ERROR_NO_FUNCTION,
                      "There are none.");
-        assert_error(bus_fixture_call(f, FUNCTION_PATH, PROPERTIES, "GetAll", "s", ERRORD_FUNCTION_INTERFACE),
-                     SD_BUS_ERROR_UNKNOWN_OBJECT,
-                     "");
+        assert_error(
+                bus_fixture_call(
+                        f, FUNCTION_PATH, PROPERTIES, "GetAll", "s", ERRORD_FUNCTION_INTERFACE),
+                SD_BUS_ERROR_UNKNOWN_OBJECT,
+                "");
 }
 
 /* The value of a property, whatever its type, as busctl would write it. */
-static void assert_property(BusFixture *f, const char *path, const char *interface, const char *name,
+static void assert_property(BusFixture *f,
+                            const char *path,
+                            const char *interface,
+                            const char *name,
                             const char *expected) {
         sd_bus_message *m = bus_fixture_call(f, path, PROPERTIES, "Get", "ss", interface, name);
         char text[128] = "an error";
@@ -167,14 +183,21 @@ static void test_function_properties(void **state) {
         function->last_error_usec = UINT64_C(1700000000000000);
 
         for (size_t i = 0; i < ELEMENTSOF(expected); i++)
-                assert_property(f, FUNCTION_PATH, ERRORD_FUNCTION_INTERFACE, expected[i][0], expected[i][1]);
+                assert_property(f,
+                                FUNCTION_PATH,
+                                ERRORD_FUNCTION_INTERFACE,
+                                expected[i][0],
+                                expected[i][1]);
 }
 
 static void test_one_path_an_object(void **state) {
         static const char *const strangers[] = {
-                ERRORD_FUNCTION_PREFIX "/10",        ERRORD_FUNCTION_PREFIX "/0x000010",
-                ERRORD_FUNCTION_PREFIX "/000000010", ERRORD_FUNCTION_PREFIX "/00000011",
-                ERRORD_FUNCTION_PREFIX "/00000010/x", ERRORD_FUNCTION_PREFIX "/zzzzzzzz",
+                ERRORD_FUNCTION_PREFIX "/10",
+                ERRORD_FUNCTION_PREFIX "/0x000010",
+                ERRORD_FUNCTION_PREFIX "/000000010",
+                ERRORD_FUNCTION_PREFIX "/00000011",
+                ERRORD_FUNCTION_PREFIX "/00000010/x",
+                ERRORD_FUNCTION_PREFIX "/zzzzzzzz",
                 ERRORD_FUNCTION_PREFIX,
         };
         BusFixture *f = *state;
@@ -214,7 +237,8 @@ static void test_managed_objects(void **state) {
                 assert_true(sd_bus_message_read(m, "o", &path) > 0);
                 assert_true(sd_bus_message_skip(m, "a{sa{sv}}") > 0);
                 assert_true(sd_bus_message_exit_container(m) >= 0);
-                assert_memory_equal(path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX "/") - 1);
+                assert_memory_equal(
+                        path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX "/") - 1);
                 n++;
         }
         assert_int_equal(n, 512);
@@ -259,19 +283,16 @@ static void test_log_control(void **state) {
         assert_property(f, path, LOG_CONTROL, "LogTarget", "s null");
 }
 
-#define objects_test(name) \
-        cmocka_unit_test_setup_teardown(name, bus_fixture_setup_objects, bus_fixture_teardown_objects)
+#define objects_test(name)                                                                         \
+        cmocka_unit_test_setup_teardown(                                                           \
+                name, bus_fixture_setup_objects, bus_fixture_teardown_objects)
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                objects_test(test_by_address),
-                objects_test(test_by_fid),
-                objects_test(test_list_is_bounded),
-                objects_test(test_no_functions),
-                objects_test(test_function_properties),
-                objects_test(test_one_path_an_object),
-                objects_test(test_manager_properties),
-                objects_test(test_managed_objects),
+                objects_test(test_by_address),          objects_test(test_by_fid),
+                objects_test(test_list_is_bounded),     objects_test(test_no_functions),
+                objects_test(test_function_properties), objects_test(test_one_path_an_object),
+                objects_test(test_manager_properties),  objects_test(test_managed_objects),
                 objects_test(test_log_control),
         };
 

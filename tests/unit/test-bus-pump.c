@@ -43,8 +43,14 @@ static void connect_both(Fixture *f) {
         f->base.server = sd_bus_close_unref(f->base.server);
         f->base.client = sd_bus_close_unref(f->base.client);
         bus_fixture_connect(&f->base);
-        assert_true(sd_bus_match_signal(
-                            f->base.client, NULL, NULL, NULL, ERRORD_FUNCTION_INTERFACE, NULL, on_signal, f) >= 0);
+        assert_true(sd_bus_match_signal(f->base.client,
+                                        NULL,
+                                        NULL,
+                                        NULL,
+                                        ERRORD_FUNCTION_INTERFACE,
+                                        NULL,
+                                        on_signal,
+                                        f) >= 0);
 }
 
 static bool ready(void *userdata) {
@@ -124,7 +130,10 @@ static bool stalled(void *userdata) {
         return n > 0;
 }
 
-/* The reader stops: what is emitted and not written is bounded, and not taken for sent. Then it goes on. */
+/*
+ * The reader stops: what is emitted and not written is bounded, and not taken for sent. Then it
+ * goes on.
+ */
 static void test_stalled_reader(void **state) {
         unsigned n_turns = 0;
         sd_event_source *timer = NULL;
@@ -133,7 +142,9 @@ static void test_stalled_reader(void **state) {
         int size = 4096;
 
         assert_int_equal(
-                setsockopt(sd_bus_get_fd(f->base.server), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+                setsockopt(
+                        sd_bus_get_fd(f->base.server), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)),
+                0);
         assert_true(sd_bus_detach_event(f->base.client) >= 0);
 
         for (unsigned i = 0; i < 600; i++)
@@ -142,7 +153,9 @@ static void test_stalled_reader(void **state) {
         bus_fixture_wait(f->base.event, stalled, f, "the socket to be full");
 
         /* Whatever else happens. */
-        assert_true(sd_event_add_time(f->base.event, &timer, CLOCK_MONOTONIC, 1, 1, count_turn, &n_turns) >= 0);
+        assert_true(sd_event_add_time(
+                            f->base.event, &timer, CLOCK_MONOTONIC, 1, 1, count_turn, &n_turns) >=
+                    0);
         while (n_turns < 100) {
                 assert_true(sd_event_run(f->base.event, UINT64_MAX) >= 0);
                 assert_true(sd_bus_get_n_queued_write(f->base.server, &n) >= 0);
@@ -156,7 +169,8 @@ static void test_stalled_reader(void **state) {
         assert_true(sd_event_run(f->base.event, 0) >= 0);
         assert_int_equal(sd_event_run(f->base.event, 0), 0);
 
-        assert_true(sd_bus_attach_event(f->base.client, f->base.event, SD_EVENT_PRIORITY_NORMAL) >= 0);
+        assert_true(sd_bus_attach_event(f->base.client, f->base.event, SD_EVENT_PRIORITY_NORMAL) >=
+                    0);
         wait_signals(f, 600);
         assert_int_equal(f->n_out_of_order, 0);
         bus_fixture_wait(f->base.event, all_stored, f, "the cursor to come to the head");
@@ -169,7 +183,9 @@ static void test_reconnect(void **state) {
         uint64_t cursor;
 
         assert_int_equal(
-                setsockopt(sd_bus_get_fd(f->base.server), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+                setsockopt(
+                        sd_bus_get_fd(f->base.server), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)),
+                0);
         assert_true(sd_bus_detach_event(f->base.client) >= 0);
         for (unsigned i = 0; i < 600; i++)
                 fixture_error(f->base.ring);
@@ -235,10 +251,8 @@ static void test_overwritten(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                pump_test(test_burst),
-                pump_test(test_stalled_reader),
-                pump_test(test_reconnect),
-                pump_test(test_reader_goes_away),
+                pump_test(test_burst),       pump_test(test_stalled_reader),
+                pump_test(test_reconnect),   pump_test(test_reader_goes_away),
                 pump_test(test_overwritten),
         };
 

@@ -70,7 +70,10 @@ static void describe_variant(sd_bus_message *m, const char *types, char *text, s
         assert_true(sd_bus_message_exit_container(m) >= 0);
 }
 
-/* One line of text for an ErrorReported, but for its time: numbers are hexadecimal, the type follows the name of a detail. */
+/*
+ * One line of text for an ErrorReported, but for its time: numbers are hexadecimal, the type
+ * follows the name of a detail.
+ */
 static void describe_error(Fixture *f, sd_bus_message *m) {
         const char *address, *name, *severity, *key, *types;
         uint64_t sequence, realtime;
@@ -79,10 +82,25 @@ static void describe_error(Fixture *f, sd_bus_message *m) {
         uint16_t pec;
         size_t n;
 
-        assert_true(sd_bus_message_read(m, "suqsstt", &address, &fid, &pec, &name, &severity, &sequence, &realtime) > 0);
+        assert_true(sd_bus_message_read(m,
+                                        "suqsstt",
+                                        &address,
+                                        &fid,
+                                        &pec,
+                                        &name,
+                                        &severity,
+                                        &sequence,
+                                        &realtime) > 0);
         assert_true(realtime > 0);
-        n = (size_t) snprintf(
-                f->last, sizeof(f->last), "%s %x %x %s %s %u", address, fid, pec, name, severity, (unsigned) sequence);
+        n = (size_t) snprintf(f->last,
+                              sizeof(f->last),
+                              "%s %x %x %s %s %u",
+                              address,
+                              fid,
+                              pec,
+                              name,
+                              severity,
+                              (unsigned) sequence);
 
         assert_true(sd_bus_message_enter_container(m, 'a', "{sv}") > 0);
         while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
@@ -96,7 +114,8 @@ static void describe_error(Fixture *f, sd_bus_message *m) {
                         assert_string_equal(value, stream);
                         (void) snprintf(value, sizeof(value), "ok");
                 }
-                n += (size_t) snprintf(f->last + n, sizeof(f->last) - n, " %s(%s)=%s", key, types, value);
+                n += (size_t) snprintf(
+                        f->last + n, sizeof(f->last) - n, " %s(%s)=%s", key, types, value);
                 assert_true(n < sizeof(f->last));
                 assert_true(sd_bus_message_exit_container(m) >= 0);
         }
@@ -115,11 +134,13 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
                 describe_error(f, m);
         else if (sd_bus_message_is_signal(m, NULL, "RecordsLost")) {
                 assert_true(sd_bus_message_read(m, "sut", &address, &fid, &count) > 0);
-                (void) snprintf(f->last, sizeof(f->last), "lost %s %x %u", address, fid, (unsigned) count);
+                (void) snprintf(
+                        f->last, sizeof(f->last), "lost %s %x %u", address, fid, (unsigned) count);
         } else {
                 assert_true(sd_bus_message_is_signal(m, NULL, "RecoveryChanged"));
                 assert_true(sd_bus_message_read(m, "sus", &address, &fid, &recovery) > 0);
-                (void) snprintf(f->last, sizeof(f->last), "recovery %s %x %s", address, fid, recovery);
+                (void) snprintf(
+                        f->last, sizeof(f->last), "recovery %s %x %s", address, fid, recovery);
         }
         return 0;
 }
@@ -130,8 +151,14 @@ static int setup(void **state) {
         assert_non_null(f);
         bus_fixture_setup(&f->base, RING_SLOTS_MIN);
         bus_fixture_connect(&f->base);
-        assert_true(sd_bus_match_signal(
-                            f->base.client, NULL, NULL, NULL, ERRORD_FUNCTION_INTERFACE, NULL, on_signal, f) >= 0);
+        assert_true(sd_bus_match_signal(f->base.client,
+                                        NULL,
+                                        NULL,
+                                        NULL,
+                                        ERRORD_FUNCTION_INTERFACE,
+                                        NULL,
+                                        on_signal,
+                                        f) >= 0);
         assert_int_equal(bus_pump_new(f->base.event, f->base.ring, f->base.log, &f->pump), 0);
         *state = f;
         return 0;
@@ -164,17 +191,20 @@ static void test_ccdf(void **state) {
         Fixture *f = *state;
 
         fixture_error(f->base.ring);
-        assert_signal(f,
-                      "0001:00:00.0 10 2 OORANGE recoverable 1 Source(s)=vfio StreamId(s)=ok "
-                      "FunctionHandle(u)=80020000 FailingAddress(t)=12346002 DmaAddressSpace(y)=0 MsiVector(q)=0 "
-                      "ExpectedTableType(y)=0 Qualifier(b)=0 ReadWrite(b)=0 "
-                      "Raw(ay)=0000000080020000000000100000000000000000123460020000000000000002");
+        assert_signal(
+                f,
+                "0001:00:00.0 10 2 OORANGE recoverable 1 Source(s)=vfio StreamId(s)=ok "
+                "FunctionHandle(u)=80020000 FailingAddress(t)=12346002 DmaAddressSpace(y)=0 MsiVector(q)=0 "
+                "ExpectedTableType(y)=0 Qualifier(b)=0 ReadWrite(b)=0 "
+                "Raw(ay)=0000000080020000000000100000000000000000123460020000000000000002");
 }
 
 static void test_every_ccdf_field(void **state) {
         static const uint8_t raw[CCDF_ERROR_SIZE] = {
-                1, 2, 3, 4, 0x80, 2, 0, 1, 0, 0, 0, 0x10, 0xba, 0xbc, 0xde, 0x03, /* ett b, mvn abc, dmaas de, q, rw */
-                0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99, 0x88, 0, 0, 0, 0, 0, 0, 0, 0x3b,
+                1,    2,    3,    4,    0x80, 2,    0,    1,    0,
+                0,    0,    0x10, 0xba, 0xbc, 0xde, 0x03, /* ett b, mvn abc, dmaas de, q, rw */
+                0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99, 0x88, 0,
+                0,    0,    0,    0,    0,    0,    0x3b,
         };
         Fixture *f = *state;
         Record *record = fixture_reserve(f->base.ring, RECORD_CCDF);
@@ -183,17 +213,19 @@ static void test_every_ccdf_field(void **state) {
         record->source = RECORD_WITNESS;
         record->dropped = 1;
         ring_commit(f->base.ring, record);
-        assert_signal(f,
-                      "0001:00:00.0 10 3b PERMERR permanent 1 Source(s)=witness Dropped(b)=1 StreamId(s)=ok "
-                      "FunctionHandle(u)=80020001 FailingAddress(t)=ffeeddccbbaa9988 DmaAddressSpace(y)=de "
-                      "MsiVector(q)=abc ExpectedTableType(y)=b Qualifier(b)=1 ReadWrite(b)=1 "
-                      "Raw(ay)=010203048002000100000010babcde03ffeeddccbbaa9988000000000000003b");
+        assert_signal(
+                f,
+                "0001:00:00.0 10 3b PERMERR permanent 1 Source(s)=witness Dropped(b)=1 StreamId(s)=ok "
+                "FunctionHandle(u)=80020001 FailingAddress(t)=ffeeddccbbaa9988 DmaAddressSpace(y)=de "
+                "MsiVector(q)=abc ExpectedTableType(y)=b Qualifier(b)=1 ReadWrite(b)=1 "
+                "Raw(ay)=010203048002000100000010babcde03ffeeddccbbaa9988000000000000003b");
 }
 
 static void test_packed(void **state) {
         Fixture *f = *state;
         Record *record = fixture_reserve(f->base.ring, RECORD_PACKED);
-        char expected[512] = "0001:00:00.0 10 2 OORANGE recoverable 1 Source(s)=vfio StreamId(s)=ok Pending(y)=3 Raw(ay)=";
+        char expected[512] =
+                "0001:00:00.0 10 2 OORANGE recoverable 1 Source(s)=vfio StreamId(s)=ok Pending(y)=3 Raw(ay)=";
 
         fixture_answer(record);
         ring_commit(f->base.ring, record);
@@ -210,8 +242,7 @@ static void test_kernel_log_and_uevent(void **state) {
         record->source = RECORD_KMSG;
         record->pec = 0x3a;
         ring_commit(f->base.ring, record);
-        assert_signal(f,
-                      "0001:00:00.0 10 3a SERVAC recoverable 1 Source(s)=kmsg StreamId(s)=ok");
+        assert_signal(f, "0001:00:00.0 10 3a SERVAC recoverable 1 Source(s)=kmsg StreamId(s)=ok");
 
         identity.fh = 0x80020000;
         record = ring_reserve(f->base.ring, RECORD_ERROR, &identity);
@@ -239,10 +270,8 @@ static void test_announcements(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                record_test(test_ccdf),
-                record_test(test_every_ccdf_field),
-                record_test(test_packed),
-                record_test(test_kernel_log_and_uevent),
+                record_test(test_ccdf),          record_test(test_every_ccdf_field),
+                record_test(test_packed),        record_test(test_kernel_log_and_uevent),
                 record_test(test_announcements),
         };
 

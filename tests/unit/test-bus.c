@@ -38,7 +38,9 @@ static void on_name_taken(void *userdata) {
 }
 
 static void daemon_starts(Fixture *f) {
-        const BusListener listener = { .ready = on_ready, .name_taken = on_name_taken, .userdata = f };
+        const BusListener listener = { .ready = on_ready,
+                                       .name_taken = on_name_taken,
+                                       .userdata = f };
 
         assert_int_equal(bus_new(f->base.event, f->base.ring, f->base.log, &listener, &f->bus), 0);
         bus_set_registry(f->bus, &f->base.registry);
@@ -127,7 +129,8 @@ static void test_functions(void **state) {
         function = bus_fixture_add(&f->base);
         stranger = *function;
         bus_function_added(f->bus, function);
-        bus_function_changed(f->bus, function, FUNCTION_BECAME_BUSY); /* nothing that the bus shows */
+        bus_function_changed(
+                f->bus, function, FUNCTION_BECAME_BUSY); /* nothing that the bus shows */
         bus_function_changed(f->bus, &stranger, FUNCTION_CHANGED_STATE); /* has left the registry */
         bus_function_changed(f->bus, function, FUNCTION_CHANGED_STATE | FUNCTION_CHANGED_SYSFS);
         bus_function_removing(f->bus, function);
@@ -217,7 +220,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* The bus accepts the connection and says nothing. The loop goes on, and so does the daemon after a while. */
+/*
+ * The bus accepts the connection and says nothing. The loop goes on, and so does the daemon after
+ * a while.
+ */
 static void test_hung(void **state) {
         uint64_t longest = 0, begin = now_usec(CLOCK_MONOTONIC);
         sd_event_source *ticks = NULL;
@@ -226,7 +232,9 @@ static void test_hung(void **state) {
         f->fake.mute = true;
         fake_bus_appear(&f->fake);
         daemon_starts(f);
-        assert_true(sd_event_add_time(f->base.event, &ticks, CLOCK_MONOTONIC, begin, 1, on_tick, &longest) >= 0);
+        assert_true(sd_event_add_time(
+                            f->base.event, &ticks, CLOCK_MONOTONIC, begin, 1, on_tick, &longest) >=
+                    0);
         wait_for(f, is_ready, "patience to end");
         assert_false(f->connected);
         assert_true(now_usec(CLOCK_MONOTONIC) - begin >= 5 * USEC_PER_SEC);
@@ -236,7 +244,8 @@ static void test_hung(void **state) {
 
         /* It wakes up: the same connection goes on. */
         an_error(f);
-        assert_true(sd_bus_attach_event(f->fake.peer, f->base.event, SD_EVENT_PRIORITY_NORMAL) >= 0);
+        assert_true(sd_bus_attach_event(f->fake.peer, f->base.event, SD_EVENT_PRIORITY_NORMAL) >=
+                    0);
         wait_for(f, is_told_all, "the error");
         assert_int_equal(f->fake.n_connections, 1);
         assert_int_equal(f->base.n_warnings, 1);
