@@ -56,12 +56,18 @@ static inline Record *fixture_reserve(Ring *ring, RecordInterface interface) {
         return record;
 }
 
+/* Where the kernel writes to: the ioctl's header and on, or the raw bytes. */
+static inline void *fixture_target(Record *record) {
+        return (uint8_t *) record + (record->interface == RECORD_CCDF ? offsetof(Record, raw)
+                                                                      : offsetof(Record, feature));
+}
+
 /* What the ioctl does then. */
 static inline void fixture_answer(Record *record) {
         if (record->interface == RECORD_CCDF)
-                memcpy(record->raw, fixture_ccdf, sizeof(fixture_ccdf));
+                memcpy(fixture_target(record), fixture_ccdf, sizeof(fixture_ccdf));
         else
-                memcpy(&record->feature, &fixture_packed, sizeof(fixture_packed));
+                memcpy(fixture_target(record), &fixture_packed, sizeof(fixture_packed));
 }
 
 static inline void fixture_error(Ring *ring) {

@@ -14,14 +14,14 @@
 static Record ccdf_record(void) {
         Record record = { .interface = RECORD_CCDF, .raw_size = CCDF_ERROR_SIZE, .pec = 0x77 };
 
-        memcpy(record.raw, fixture_ccdf, sizeof(fixture_ccdf));
+        fixture_answer(&record);
         return record;
 }
 
 static Record packed_record(void) {
         Record record = { .interface = RECORD_PACKED, .raw_size = RECORD_PACKED_SIZE, .pec = 0x77 };
 
-        memcpy(&record.feature, &fixture_packed, sizeof(fixture_packed));
+        fixture_answer(&record);
         return record;
 }
 
