@@ -52,6 +52,8 @@ info_find_capability(const uint8_t *info, uint32_t size, uint16_t id, uint32_t *
                         return -EBADMSG;
 
                 memcpy(&header, info + offset, sizeof(header));
+                if (header.id == 0) /* into nothing: there is no such capability */
+                        return -EBADMSG;
                 if (header.id == id && found == 0) {
                         found = offset;
                         *ret_end = header.next != 0 ? header.next : size;

@@ -95,15 +95,25 @@ static bool vfio_is_no_cdev(int error) {
 }
 
 static int vfio_come_by(VfioDevice *device, const VfioNodes *nodes, VfioProblem *problem) {
-        int r = -ENOENT;
+        VfioProblem with_cdev;
+        int r = -ENOENT, cdev_error;
 
         if (nodes->cdev[0] != '\0')
                 r = vfio_cdev_open(device, nodes, problem);
         if (r >= 0 || !vfio_is_no_cdev(r))
                 return r;
 
+        cdev_error = r;
+        with_cdev = *problem;
         vfio_device_clear(device);
-        return vfio_group_open(device, nodes, problem);
+        r = vfio_group_open(device, nodes, problem);
+
+        /* Without a group node either, what there is to mend is the character device. */
+        if (r == -ENOENT && cdev_error != -ENOENT) {
+                *problem = with_cdev;
+                return cdev_error;
+        }
+        return r;
 }
 
 int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem) {
