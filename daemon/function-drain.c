@@ -19,7 +19,7 @@
 #define STORM_INTERVAL_USEC (100 * USEC_PER_MSEC)
 #define STORM_BURST         8U
 
-/* An unbind is answered within a second, also if a reset is under way. */
+/* An unbind is answered within a second, whatever recovery is under way or still owed. */
 #define REQUEST_BUDGET_USEC (500 * USEC_PER_MSEC)
 
 static void function_note_error(Function *f, const Record *record) {

@@ -352,7 +352,7 @@ static void test_read_always_fails(void **state) {
 
         fake_kernel.read_error = -EIO;
         begin(b);
-        run_until(b, fake_kernel.n_closes == 2);
+        run_until(b, fake_kernel.n_closes == 2 && b->n_busy == 0);
         assert_int_equal(b->function->backoff_usec, 2 * USEC_PER_SEC);
         assert_state(b, FUNCTION_FAILED, "EIO");
 }
