@@ -46,8 +46,8 @@ class Journald(Service):
         lines = self._journalctl('--all', '--output=json', *matches).splitlines()
         return [json.loads(line) for line in lines if line.startswith('{')]
 
-    def wait(self, *matches, count=1, seconds=10):
-        """The first `count` matching entries; waits for them."""
+    def wait(self, *matches, count=1, where=lambda entry: True, seconds=10):
+        """The first `count` matching entries for which `where` holds; waits for them."""
         found = []
         deadline = Deadline(
             seconds, lambda: f'{count} entries {" ".join(matches)}; have {len(found)}: {found[-3:]}')
@@ -62,7 +62,7 @@ class Journald(Service):
                 data = follow.stdout.read1()
                 assert data, 'journalctl --follow ended'
                 *lines, pending = (pending + data).split(b'\n')
-                found += [json.loads(line) for line in lines]
+                found += [entry for entry in map(json.loads, lines) if where(entry)]
         finally:
             follow.kill()
             follow.communicate()
