@@ -38,7 +38,7 @@ int function_drain(Function *function);
 bool function_owes_recovery(const Function *function);
 /* Begins to reset the function. To be done within budget_usec. */
 void function_recover(Function *function, uint64_t budget_usec);
-/* Somebody waits for the device: leaves a reset under way no more than budget_usec. */
+/* Somebody waits for the device: no reset, now or later, goes on after budget_usec. */
 void function_hurry(Function *function, uint64_t budget_usec);
 
 /* function.c */

@@ -112,4 +112,6 @@ void function_hurry(Function *f, uint64_t budget_usec) {
 
         if (f->reset_deadline_usec > deadline)
                 f->reset_deadline_usec = deadline;
+        if (f->leave_deadline_usec == 0 || f->leave_deadline_usec > deadline)
+                f->leave_deadline_usec = deadline;
 }
