@@ -101,7 +101,9 @@ class Container:
 
     def command(self, *argv):
         """The command line that runs argv inside, as root, outside of every unit."""
-        return ['nsenter', f'--target={self.pid}', '--all', '--root', '--wdns=/', *argv]
+        # nsenter waits for a child of its own, which has to go when it is killed.
+        return ['nsenter', f'--target={self.pid}', '--all', '--root', '--wdns=/',
+                'setpriv', '--pdeathsig', 'KILL', *argv]
 
     def run(self, *argv, check=True, seconds=30, **options):
         """Runs a command to its end; returns a CompletedProcess with text in stdout and stderr."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """70-zpci-errord.rules under a real udevd, which gets its events from us."""
+import itertools
 import json
 import subprocess
 from pathlib import Path
@@ -17,10 +18,9 @@ ZPCI = {'0001:00:00.0/function_id': '0x00000010\n'}
 class Udev:
     """The other end of udev-machine."""
 
-    def __init__(self, container, log, rules_file):
+    def __init__(self, container, log):
         self._container = container
         self._log = log
-        self._rules_file = f'/etc/udev/rules.d/{rules_file}.rules'
         with open(log, 'wb') as stderr, open(MACHINE, 'rb') as script:
             container.run('install', '-m', '755', '/dev/stdin', '/run/udev-machine', stdin=script)
             self._process = subprocess.Popen(
@@ -44,9 +44,10 @@ class Udev:
     def event(self, action, devpath):
         self._ask({'event': action, 'devpath': devpath})
 
-    def rules(self, *lines):
-        """Gives the administrator these rules, in place of the earlier ones."""
-        self._container.write(self._rules_file, '\n'.join(lines) + '\n')
+    def rules(self, *lines, name='99-administrator'):
+        """Gives the administrator this file of rules, in place of an earlier one."""
+        self._container.run('rm', '-rf', '/etc/udev/rules.d')
+        self._container.write(f'/etc/udev/rules.d/{name}.rules', '\n'.join(lines) + '\n')
         self._ask({'reload': True})
 
     def node(self, devname):
@@ -60,17 +61,11 @@ class Udev:
 
 
 @pytest.fixture
-def make_udev(installed, tmp_path):
-    """make_udev(rule…): udevd with the installed rules, and with rules of the administrator's."""
-    started = []
-
-    def make(*rules, name='99-administrator'):
-        started.append(Udev(installed, tmp_path / 'udev.log', name))
-        started[-1].rules(*rules)
-        return started[-1]
-    yield make
-    for udev in started:
-        udev.close()
+def udev(installed, tmp_path):
+    """udevd with the installed rules."""
+    udev = Udev(installed, tmp_path / 'udev.log')
+    yield udev
+    udev.close()
 
 
 def add_group(udev, number, attributes, **options):
@@ -80,15 +75,13 @@ def add_group(udev, number, attributes, **options):
     return udev.node(f'vfio/{number}')
 
 
-def test_group_of_a_zpci_function(make_udev):
-    udev = make_udev()
+def test_group_of_a_zpci_function(udev):
     assert OURS in add_group(udev, 7, ZPCI)[1]
     assert OURS not in add_group(udev, 8, {'0000:00:1f.0/class': '0x060100\n'})[1]  # plain PCI
     assert OURS not in add_group(udev, 9, {'4a6f-mdev/mdev_type/name': 'vfio_ap\n'})[1]
 
 
-def test_device_of_a_zpci_function(make_udev):
-    udev = make_udev()
+def test_device_of_a_zpci_function(udev):
     udev.add(f'/{FUNCTION}', 'pci', attributes={f'{FUNCTION}/function_id': '0x00000010\n'})
     udev.add(f'/{FUNCTION}/vfio-dev/vfio0', 'vfio-dev', 'vfio/devices/vfio0')
     assert OURS in udev.node('vfio/devices/vfio0')[1]
@@ -97,8 +90,7 @@ def test_device_of_a_zpci_function(make_udev):
     assert OURS not in udev.node('vfio/devices/vfio1')[1]
 
 
-def test_container_and_iommufd(make_udev):
-    udev = make_udev()
+def test_container_and_iommufd(udev):
     udev.add('/devices/virtual/misc/vfio', 'misc', 'vfio/vfio')
     assert OURS in udev.node('vfio/vfio')[1]
     udev.add('/devices/virtual/misc/iommu', 'misc', 'iommu')
@@ -107,23 +99,23 @@ def test_container_and_iommufd(make_udev):
     assert OURS not in udev.node('kvm')[1]
 
 
-@pytest.mark.parametrize('name', ['10-early', '99-late'])
-@pytest.mark.parametrize('rule', ['SUBSYSTEM=="vfio", GROUP="adm", MODE="0660"',
-                                  'SUBSYSTEM=="vfio", GROUP="adm"',
-                                  'SUBSYSTEM=="vfio", GROUP:="adm", MODE:="0660"'])
-def test_group_of_the_administrator(make_udev, name, rule):
-    """Both get in, whichever rule comes first, and also when theirs came later than ours."""
-    udev = make_udev(rule, name=name)
-    for event in ('add', 'change'):
-        group, acl = add_group(udev, 7 if event == 'add' else 8,
-                               ZPCI, event=event)
-        assert group == 'adm'
-        assert {OURS, 'group::rw-', 'mask::rw-', 'other::---'} <= set(acl)
+def test_group_of_the_administrator(udev):
+    """Both get in, whichever rule comes first."""
+    cases = itertools.product(
+        ('10-early', '99-late'),
+        ('SUBSYSTEM=="vfio", GROUP="adm", MODE="0660"',
+         'SUBSYSTEM=="vfio", GROUP="adm"',
+         'SUBSYSTEM=="vfio", GROUP:="adm", MODE:="0660"'),
+        ('add', 'change'))
+    for number, (name, rule, event) in enumerate(cases):
+        udev.rules(rule, name=name)
+        group, acl = add_group(udev, number, ZPCI, event=event)
+        assert group == 'adm', (name, rule, event)
+        assert {OURS, 'group::rw-', 'mask::rw-', 'other::---'} <= set(acl), (name, rule, event)
 
 
-def test_rules_of_the_administrator_change(make_udev):
+def test_rules_of_the_administrator_change(udev):
     """chmod(2) on a node with an ACL sets the mask: the group's entry has to follow all the same."""
-    udev = make_udev()
     assert {OURS, 'group::---'} <= set(add_group(udev, 7, ZPCI)[1])
 
     udev.rules('SUBSYSTEM=="vfio", GROUP="adm", MODE="0660"')
@@ -140,9 +132,9 @@ def test_rules_of_the_administrator_change(make_udev):
     assert {OURS, 'group::---'} <= set(acl)
 
 
-def test_acl_of_the_administrator(make_udev):
+def test_acl_of_the_administrator(udev):
     """Entries that are not ours stay."""
-    udev = make_udev('SUBSYSTEM=="vfio", RUN+="/usr/bin/setfacl -m g:adm:rw $devnode"')
+    udev.rules('SUBSYSTEM=="vfio", RUN+="/usr/bin/setfacl -m g:adm:rw $devnode"')
     assert {OURS, 'group:adm:rw-'} <= set(add_group(udev, 7, ZPCI)[1])
     udev.rules('')
     udev.event('change', '/devices/virtual/vfio/7')
