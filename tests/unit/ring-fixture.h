@@ -46,6 +46,25 @@ static const FixturePacked fixture_packed = {
         .pec = 2,
 };
 
+/* A ring of a new stream. */
+static inline Ring *fixture_fresh(uint32_t slots) {
+        RingOrigin origin = RING_CONTINUED;
+        Ring *ring = NULL;
+
+        assert_int_equal(ring_open(-EBADF, slots, &ring, &origin), 0);
+        assert_int_equal(origin, RING_FRESH);
+        return ring;
+}
+
+/* The next entry, where none can have been missed. */
+static inline const Record *fixture_next(const Ring *ring, uint64_t *cursor) {
+        uint64_t missed = 1;
+        const Record *record = ring_next(ring, cursor, &missed);
+
+        assert_int_equal(missed, 0);
+        return record;
+}
+
 /* Reserves a slot as a drain does before the ioctl. */
 static inline Record *fixture_reserve(Ring *ring, RecordInterface interface) {
         Record *record = ring_reserve(ring, RECORD_ERROR, &fixture_identity);
