@@ -2,6 +2,9 @@
 """zpci-errord.service: what an administrator does with it, and what it may do."""
 import os
 
+import pytest
+
+from bus import Bus
 from container import UNIT
 from monitor import MANAGER, NAME
 
@@ -88,9 +91,17 @@ def ping(container):
                          check=False)
 
 
-def test_bus_activation_is_for_an_enabled_daemon(installed):
+@pytest.mark.parametrize('bus', Bus.KINDS)
+def test_bus_activation_is_for_an_enabled_daemon(installed, bus):
+    # Nobody has used the bus yet, so that it still can be chosen.
+    installed.run('rm', '-f', '/etc/systemd/system/dbus.service')
+    if bus == 'dbus-broker':
+        installed.systemctl('enable', bus)
+    installed.systemctl('daemon-reload')
+
     refused = ping(installed)
     assert refused.returncode != 0
+    assert installed.show('dbus.service', 'ExecStart').startswith(f'{{ path=/usr/bin/{bus}')
     assert installed.systemctl('is-active', UNIT, check=False) == 'inactive'
 
     installed.systemctl('enable', UNIT)
