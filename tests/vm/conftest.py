@@ -7,13 +7,7 @@ import time
 import pytest
 
 import guest as vm
-
-BIND = '''
-echo vfio-pci >/sys/bus/pci/devices/{0}/driver_override
-[[ ! -e /sys/bus/pci/devices/{0}/driver ]] || echo {0} >/sys/bus/pci/devices/{0}/driver/unbind
-echo {0} >/sys/bus/pci/drivers_probe
-[[ $(readlink /sys/bus/pci/devices/{0}/driver) == */vfio-pci ]]
-'''
+from daemon import CONFIGURE, OBSERVED, Daemon
 
 
 @pytest.fixture(scope='session')
@@ -32,18 +26,12 @@ def guest(tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def bind(guest):
-    """bind(number) binds a function to vfio-pci."""
-    guest.run('modprobe -a vfio-pci vfio_iommu_type1')
-    return lambda number: guest.run(BIND.format(vm.address(number)))
-
-
-@pytest.fixture(scope='session')
-def functions(bind):
+def functions(guest):
     """The numbers of the functions that are there from the start, bound to vfio-pci."""
+    guest.run(CONFIGURE)
     numbers = range(1, vm.FUNCTIONS + 1)
     for number in numbers:
-        bind(number)
+        guest.bind(number)
     return numbers
 
 
@@ -51,7 +39,7 @@ def functions(bind):
 def fault(guest):
     """fault('inject', number, '--pec=2', ...) runs the fault helper; returns what it printed, by kind of line."""
     def run(verb, number, *options):
-        text = ' '.join(['/usr/lib/zpci-vm/fault', verb, f'--address={vm.address(number)}', *map(str, options)])
+        text = ' '.join([vm.FAULT, verb, f'--address={vm.address(number)}', *options])
         printed = {}
         for line in guest.run(text).stdout.splitlines():
             kind, _, rest = line.partition(' ')
@@ -64,6 +52,22 @@ def fault(guest):
 def handle(guest):
     """handle(number) is the function handle that the kernel knows the function by at this moment."""
     return lambda number: int(guest.run(f'cat /sys/bus/pci/devices/{vm.address(number)}/function_handle').stdout, 16)
+
+
+@pytest.fixture(scope='session')
+def running_daemon(guest, functions):
+    daemon = Daemon(guest)
+    for number in functions:
+        daemon.wait_state(number, 'observed' if number == OBSERVED else 'claimed')
+    return daemon
+
+
+@pytest.fixture
+def daemon(running_daemon):
+    """The daemon, enabled and started; its signals and entries from here on."""
+    running_daemon.signals.forget()
+    running_daemon.journal.forget()
+    return running_daemon
 
 
 @pytest.hookimpl(hookwrapper=True)

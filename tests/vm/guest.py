@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The s390x guest of the vm suite: QEMU, commands run inside over a virtio port, PCI functions plugged in and out."""
 
-import base64
 import json
 import pathlib
 import queue
@@ -13,16 +12,31 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 FUNCTIONS = 3  # present from boot on; address DDDD:00:00.0 and FID 0x10.. follow from the number
+FAULT = '/usr/lib/zpci-vm/fault'
+# The second half turns off what hardens or watches a kernel, and costs a fifth of the time under emulation.
+KERNEL_ARGUMENTS = ('console=ttysclp0 rdinit=/init quiet loglevel=4 systemd.show_status=no '
+                    'audit=0 damon_stat.enabled=0 hardened_usercopy=off init_on_alloc=0 ipv6.disable=1 lsm=landlock')
 BOOT_SECONDS = 120  # on a machine that has other work; alone it takes a fifth of that
+
+
+BIND = '''
+set -e
+modprobe -a vfio-pci vfio_iommu_type1
+udevadm wait --timeout=20 /sys/bus/pci/devices/{0}
+echo vfio-pci >/sys/bus/pci/devices/{0}/driver_override
+[[ ! -e /sys/bus/pci/devices/{0}/driver ]] || echo {0} >/sys/bus/pci/devices/{0}/driver/unbind
+echo {0} >/sys/bus/pci/drivers_probe
+[[ $(readlink /sys/bus/pci/devices/{0}/driver) == */vfio-pci ]]
+'''
 
 
 class GuestError(Exception):
     """Something did not happen in the guest in time, or QEMU is gone. Says what, and what the console said last."""
 
 
-def build(script):
-    """Runs build-image or cross-build; returns the path that it prints."""
-    done = subprocess.run([HERE / script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+def build(script, *options):
+    """Runs build-image or cross-build; returns the path that it prints, if any."""
+    done = subprocess.run([HERE / script, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise GuestError(f'{script} failed:\n{done.stderr[-2000:]}')
     return pathlib.Path(done.stdout.strip())
@@ -37,14 +51,8 @@ def fid(number):
     return 0x0F + number
 
 
-def escape(text):
-    """One line that printf %b turns back into `text`."""
-    return ''.join(c if c.isprintable() and c != '\\' and ord(c) < 128 else
-                   ''.join(f'\\x{b:02x}' for b in c.encode()) for c in text)
-
-
 def decode(field):
-    return '' if field == '-' else base64.b64decode(field).decode(errors='replace')
+    return '' if field == '-' else bytes.fromhex(field).decode(errors='replace')
 
 
 class Command:
@@ -61,7 +69,7 @@ class Command:
         try:
             kind, *rest = self.messages.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            raise self.guest.error(f'waited for {what} of `{self.text}`; it printed {self.lines}') from None
+            raise self.guest.error(f'waited for {what} of `{self.text}`; it printed {self.lines[-10:]}') from None
         if kind == 'started':
             self.pid = int(rest[0])
         elif kind == 'line':
@@ -78,18 +86,24 @@ class Command:
             self._next(deadline, 'the start')
         return self
 
-    def wait_line(self, pattern, timeout=20, after=0):
-        """The match of the first line, from number `after` on, that the regular expression is found in."""
+    def take_in(self):
+        """Takes in what has arrived so far."""
+        while not self.messages.empty():
+            self._next(time.monotonic(), 'what is there')
+
+    def wait_until(self, condition, what, timeout=20):
+        """Takes in what the command prints until condition() is true; returns what it gave."""
         deadline = time.monotonic() + timeout
-        while True:
-            for line in self.lines[after:]:
-                if match := re.search(pattern, line):
-                    return match
-            after = len(self.lines)
+        while not (result := condition()):
             if self.result:
-                raise self.guest.error(f'`{self.text}` ended without a line like {pattern!r}: {self.lines} '
-                                       f'{self.result.stderr}')
-            self._next(deadline, f'a line like {pattern!r}')
+                raise self.guest.error(f'`{self.text}` ended without {what}: {self.lines} {self.result.stderr}')
+            self._next(deadline, what)
+        return result
+
+    def wait_line(self, pattern, timeout=20):
+        """The match of the first line that the regular expression is found in."""
+        return self.wait_until(lambda: next(filter(None, (re.search(pattern, line) for line in self.lines)), None),
+                               f'a line like {pattern!r}', timeout)
 
     def wait(self, timeout=20):
         deadline = time.monotonic() + timeout
@@ -128,11 +142,10 @@ class Guest:
             self._connect_qmp()
             threading.Thread(target=self._read_agent, daemon=True).start()
             try:
-                self.guest_uptime = self._ready.get(timeout=BOOT_SECONDS)
+                if not self._ready.get(timeout=BOOT_SECONDS):
+                    raise self.error('QEMU ended before the guest was up')
             except queue.Empty:
                 raise self.error(f'waited {BOOT_SECONDS} s for the agent in the guest') from None
-            if self.guest_uptime is None:
-                raise self.error('QEMU ended before the guest was up')
         except BaseException:
             self.close()
             raise
@@ -145,7 +158,7 @@ class Guest:
             '-M', 's390-ccw-virtio', '-cpu', 'max', '-accel', 'tcg,thread=multi,tb-size=512',
             '-smp', str(cpus), '-m', '1G', '-display', 'none', '-nodefaults', '-no-reboot',
             '-kernel', str(image / 'vmlinuz'), '-initrd', str(image / 'initrd.img'),
-            '-append', 'console=ttysclp0 rdinit=/init quiet loglevel=4 systemd.show_status=no',
+            '-append', KERNEL_ARGUMENTS,
             '-chardev', f'file,id=console,path={self.log}', '-device', 'sclpconsole,chardev=console',
             '-chardev', f'socket,id=qmp,fd={qmp_fd}', '-mon', 'chardev=qmp,mode=control',
             '-device', 'virtio-serial-ccw,id=serial',
@@ -163,12 +176,12 @@ class Guest:
 
     def _read_agent(self):
         for line in self._agent.makefile('r', encoding='ascii', errors='replace'):
-            kind, ident, *rest = line.split()
+            kind, *rest = line.split()
             if kind == 'ready':
-                self._ready.put(float(ident))
-            elif ident in self._commands:
-                self._commands[ident].messages.put([kind, *rest])
-        self._ready.put(None)
+                self._ready.put(True)
+            else:
+                self._commands[rest[0]].messages.put([kind, *rest[1:]])
+        self._ready.put(False)
         for command in list(self._commands.values()):
             command.messages.put(['lost'])
 
@@ -177,7 +190,7 @@ class Guest:
         command = Command(self, str(self._count), text)
         self._commands[command.ident] = command
         try:
-            self._agent.sendall(f'{verb} {command.ident} {escape(text)}\n'.encode('ascii'))
+            self._agent.sendall(f'{verb} {command.ident} {text.encode().hex()}\n'.encode('ascii'))
         except OSError:
             raise self.error(f'QEMU is gone; `{text}` was not run') from None
         return command
@@ -244,6 +257,10 @@ class Guest:
                 if event['event'] == 'DEVICE_DELETED' and event['data'].get('device') == gone:
                     return
             self._events = [self._qmp_message()]
+
+    def bind(self, number):
+        """Binds a function to vfio-pci, as soon as udev knows it."""
+        self.run(BIND.format(address(number)))
 
     # The end
 

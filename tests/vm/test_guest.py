@@ -6,6 +6,7 @@ import re
 import pytest
 
 import guest as vm
+from daemon import OBSERVED
 
 # A DMA below the aperture, and one inside it that is not mapped: where the fault helper has them fail.
 FAULTS = {2: 0x12346002, 4: 0x100401002}
@@ -32,15 +33,15 @@ def test_functions_are_there(guest):
 @pytest.mark.parametrize('pec', FAULTS)
 def test_fault_makes_a_record(functions, fault, handle, pec):
     """One real record, read by the holder of the function."""
-    before = handle(functions[0])
-    printed = fault('hold', functions[0], f'--inject={pec}', '--drain')
+    before = handle(OBSERVED)
+    printed = fault('hold', OBSERVED, f'--inject={pec}', '--drain')
     assert printed['signalled'] == ['1']
-    assert printed['record'] == [record(functions[0], before, pec, FAULTS[pec]).hex()]
+    assert printed['record'] == [record(OBSERVED, before, pec, FAULTS[pec]).hex()]
 
 
 def test_queue_is_four_deep(functions, fault):
     """What the daemon's account of lost records rests on: the eventfd counts what the queue drops."""
-    printed = fault('hold', functions[0], '--inject=2', '--count=7', '--drain')
+    printed = fault('hold', OBSERVED, '--inject=2', '--count=7', '--drain')
     assert printed['signalled'] == ['7']
     assert len(printed['record']) == 4
-    assert fault('read-config', functions[0]) == {'vendor': ['1af4 device 1044 queues 1']}
+    assert fault('read-config', OBSERVED) == {'vendor': ['1af4 device 1044 queues 1']}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""zpci-errord on a real kernel: errors, their loss, recovery, and letting go."""
+
+import json
+import re
+
+import pytest
+
+import guest as vm
+from daemon import ALSO_CLAIMED, CLAIMED, OBSERVED, PLUGGED
+
+ERROR_ID = '4518901db7e24c839a23d2f97d6f0741'
+LOST_ID = '3f123115aa4a48c79355ba18e274bd80'
+
+# Microseconds that unbinding takes, in the guest's own time.
+UNBIND = '''
+begin=${{EPOCHREALTIME/./}}
+echo {0} >/sys/bus/pci/devices/{0}/driver/unbind
+echo $((${{EPOCHREALTIME/./}} - begin))
+'''
+
+
+def kernel_records(guest, number):
+    """The error records of a function, as the kernel wrote them into its own trace."""
+    trace = guest.run('mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug\n'
+                      'cat /sys/kernel/debug/s390dbf/pci_error/hex_ascii').stdout
+    # 16 bytes a line; an error is a line with a title and two with the record.
+    lines = [bytes.fromhex(match[1]) for match in re.finditer(r'  ((?:[0-9a-f]{2} ){16})\|', trace)]
+    records = [lines[i + 1] + lines[i + 2] for i in range(len(lines) - 2) if lines[i].startswith(b'error CCDF')]
+    return [record for record in records if record[8:12] == vm.fid(number).to_bytes(4, 'big')]
+
+
+def inject(fault, daemon, number, pec, *options):
+    """Makes errors on a function that the daemon holds. Returns the addresses at which the DMA failed."""
+    made = fault('inject', number, f'--pid={daemon.pid}', f'--pec={pec}', *options)['error']
+    return [int(line.split()[-1], 16) for line in made]
+
+
+@pytest.mark.parametrize('pec, name', [(2, 'OORANGE'), (4, 'TPROTE')])
+def test_record_reaches_bus_and_journal(guest, daemon, fault, handle, pec, name):
+    """Signal and journal entry carry the 32 bytes that the kernel saw, and say what is in them."""
+    before = handle(CLAIMED)
+    failing, = inject(fault, daemon, CLAIMED, pec)
+    (address, fid, code, code_name, severity, sequence, _, details), = daemon.wait_signals(CLAIMED, 'ErrorReported')
+    raw = kernel_records(guest, CLAIMED)[-1]
+
+    assert (address, fid, code, code_name, severity) == (vm.address(CLAIMED), vm.fid(CLAIMED), pec, name, 'recoverable')
+    assert details['Raw'] == raw and len(raw) == 32
+    assert details['Source'] == 'vfio'
+    assert details['FunctionHandle'] == before
+    assert details['FailingAddress'] == failing
+
+    entry = daemon.wait_entry(CLAIMED, ZPCI_SEQUENCE=str(sequence))
+    found = guest.run(f'journalctl --no-pager -o json ZPCI_ADDRESS={address} ZPCI_SEQUENCE={sequence}').stdout
+    assert json.loads(found)['__CURSOR'] == entry['__CURSOR']
+    assert entry['MESSAGE_ID'] == ERROR_ID
+    assert entry['MESSAGE'].startswith(f'{address} (FID {fid:#010x}')
+    assert bytes.fromhex(entry['ZPCI_RECORD']) == raw
+    assert int(entry['ZPCI_FID'], 16) == fid
+    assert entry['ZPCI_PEC'] == f'{pec:#06x}'
+    assert int(entry['ZPCI_FAILING_ADDRESS'], 16) == failing
+    daemon.wait_recovered(CLAIMED)
+
+
+def test_seven_faults_give_seven_records(daemon, fault):
+    """The daemon drains and resets in time for the next one, again and again."""
+    sequences = []
+    for _ in range(7):
+        daemon.signals.forget()
+        inject(fault, daemon, CLAIMED, 2)
+        sequences.append(daemon.wait_signals(CLAIMED, 'ErrorReported')[0][5])
+        daemon.wait_recovered(CLAIMED)
+    assert len(set(sequences)) == 7
+    assert sequences == sorted(sequences)
+    assert daemon.get(CLAIMED, 'State') == 'claimed'
+    assert daemon.get(CLAIMED, 'Lost') == 0
+
+
+def test_overflow_is_announced(guest, daemon, fault):
+    """Nobody drains, the kernel keeps four of seven; that three are missing is said on both channels."""
+    lost_before = daemon.get(ALSO_CLAIMED, 'Lost')
+    guest.run(f'kill -STOP {daemon.pid}')
+    failing = [int(line.split()[-1], 16) for line in
+               fault('inject', ALSO_CLAIMED, f'--pid={daemon.pid}', '--pec=2', '--count=7', '--reset-between')['error']]
+    guest.run(f'kill -CONT {daemon.pid}')
+
+    records = daemon.wait_signals(ALSO_CLAIMED, 'ErrorReported', 4, lambda *a: a[7].get('Source') == 'vfio')
+    assert [record[7]['FailingAddress'] for record in records] == failing[:4]
+    (_, _, count), = daemon.wait_signals(ALSO_CLAIMED, 'RecordsLost')
+    assert count == 3
+    assert daemon.wait_entry(ALSO_CLAIMED, MESSAGE_ID=LOST_ID)['ZPCI_LOST'] == '3'
+    daemon.wait_recovered(ALSO_CLAIMED)
+    assert daemon.get(ALSO_CLAIMED, 'Lost') == lost_before + 3
+
+
+def test_function_is_usable_after_recovery(daemon, fault):
+    inject(fault, daemon, CLAIMED, 4)
+    daemon.wait_recovered(CLAIMED)
+    assert fault('read-config', CLAIMED, f'--pid={daemon.pid}') == {'vendor': ['1af4 device 1044 queues 1']}
+
+
+@pytest.mark.parametrize('after_error', [False, True])
+def test_unbind_is_not_held_up(guest, daemon, fault, after_error):
+    """The daemon lets go at once, also of a function that has just failed; the object goes, and comes back."""
+    error = f'{vm.FAULT} inject --pid={daemon.pid} --pec=2 --address={vm.address(CLAIMED)} >&2\n'
+    took = guest.run('set -e\n' + (error if after_error else '') + UNBIND.format(vm.address(CLAIMED))).stdout
+    assert int(took) < 1000000
+    daemon.wait_gone(CLAIMED)
+    daemon.signals.forget()
+    guest.bind(CLAIMED)
+    daemon.wait_state(CLAIMED, 'claimed')
+    assert fault('read-config', CLAIMED, f'--pid={daemon.pid}')['vendor']
+
+
+def test_hot_unplug_removes_the_object(guest, daemon):
+    guest.plug(PLUGGED)
+    guest.bind(PLUGGED)
+    daemon.wait_state(PLUGGED, 'claimed')
+    guest.unplug(PLUGGED)
+    daemon.wait_gone(PLUGGED)
+
+
+def test_function_of_another_process_is_observed(guest, daemon, fault):
+    """What another process holds is published with PEC and FID, and left alone."""
+    address = vm.address(OBSERVED)
+    holder = guest.start_background(f'exec {vm.FAULT} hold --address={address} --wait --drain')
+    holder.wait_line('^holding')
+    fault('inject', OBSERVED, f'--pid={holder.pid}', '--pec=2')
+    holder.wait_line('^record')
+
+    (_, fid, pec, name, _, sequence, _, details), = daemon.wait_signals(OBSERVED, 'ErrorReported')
+    assert (fid, pec, name) == (vm.fid(OBSERVED), 2, 'OORANGE')
+    assert details['Source'] == 'kmsg'
+    assert daemon.wait_entry(OBSERVED, ZPCI_SEQUENCE=str(sequence))['ZPCI_PEC'] == '0x0002'
+    assert daemon.get(OBSERVED, 'State') == 'observed'
+    assert holder.stop().returncode == 0
