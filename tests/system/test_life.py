@@ -108,6 +108,6 @@ def test_crash_loop(running, sim, monitor):
         kill(running, 'KILL')
         monitor.wait_owner(other_than=owner)
     kill(running, 'KILL')
-    running.wait_journal(f'UNIT={UNIT}', 'JOB_RESULT=failed')  # too many starts
+    running.wait_journal(f'MESSAGE={UNIT}: Start request repeated too quickly.')
     assert running.show(UNIT, 'ActiveState', 'NFileDescriptorStore') == ['failed', '0']
     sim.wait(ADDRESS, 'held=0')
