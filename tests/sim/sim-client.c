@@ -39,16 +39,15 @@ static int open_device(const char *address, const char *group_path) {
 }
 
 static void arm(int device, int event) {
+        /* struct vfio_irq_set, whose data are one eventfd */
         struct {
-                struct vfio_irq_set set;
+                uint32_t argsz, flags, index, start, count;
                 int32_t fd;
         } irq = {
-                .set = {
-                        .argsz = sizeof(irq),
-                        .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                        .index = VFIO_PCI_ERR_IRQ_INDEX,
-                        .count = 1,
-                },
+                .argsz = sizeof(irq),
+                .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                .index = VFIO_PCI_ERR_IRQ_INDEX,
+                .count = 1,
                 .fd = event,
         };
 
