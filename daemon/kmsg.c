@@ -12,7 +12,7 @@
 
 #define KMSG_LINE_MAX 8192U /* CONSOLE_EXT_LOG_MAX of Linux: what a line is at most */
 #define KMSG_BATCH    64U   /* lines read before others get their turn */
-#define KMSG_CATCH_UP 4096U /* lines read at once by who cannot wait: more than come in a storm of errors */
+#define KMSG_CATCH_UP 4096U /* lines read by who cannot wait: more than a storm of errors has */
 
 struct Kmsg {
         const KmsgListener *listener;
