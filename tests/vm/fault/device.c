@@ -179,15 +179,14 @@ void device_arm(const struct device *device, uint32_t index, int eventfd) {
 }
 
 size_t device_take_record(const struct device *device, uint8_t record[static RECORD_MAX]) {
+        /* struct vfio_device_feature, whose data are a struct vfio_device_feature_zpci_err */
         struct {
-                struct vfio_device_feature feature;
+                uint32_t argsz, flags;
                 uint64_t data;
         } request = {
-                .feature = {
-                        .argsz = sizeof(request),
-                        .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_ZPCI_ERROR,
-                },
-                .data = (uintptr_t)record,
+                .argsz = sizeof(request),
+                .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_ZPCI_ERROR,
+                .data = (uintptr_t) record,
         };
 
         if (device->record_length == 0)
