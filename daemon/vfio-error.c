@@ -10,10 +10,6 @@
 
 #define INFO_SIZE_MAX 65536U
 
-/* The one revision of the packed interface that is published. */
-#define PACKED_VERSION 1U
-#define PACKED_SIZE    4U
-
 typedef struct PackedError {
         uint8_t version;
         uint8_t pending_errors;
@@ -165,15 +161,6 @@ static int vfio_read_ccdf(VfioDevice *device, Record *record) {
         return ioctl(device->fd, VFIO_DEVICE_FEATURE, &get) < 0 ? -errno : 1;
 }
 
-/* How many bytes of an unknown revision say something. */
-static uint32_t packed_size(const uint8_t *raw) {
-        uint32_t size = RECORD_RAW_SIZE;
-
-        while (size > PACKED_SIZE && raw[size - 1] == 0)
-                size--;
-        return (size + 3U) & ~3U;
-}
-
 static int vfio_read_packed(VfioDevice *device, Record *record) {
         struct vfio_device_feature feature = {
                 /* As much room as there is: a later revision may have more to say. */
@@ -192,7 +179,7 @@ static int vfio_read_packed(VfioDevice *device, Record *record) {
                 return 0;
 
         device->packed_version = error.version;
-        record->raw_size = error.version == PACKED_VERSION ? PACKED_SIZE : packed_size(record->raw);
+        record->raw_size = record_raw_used(RECORD_PACKED, record->raw, RECORD_RAW_SIZE);
         return 1;
 }
 
@@ -219,5 +206,5 @@ bool vfio_is_unknown_revision(const VfioDevice *device) {
         assert(device);
 
         return device->interface == RECORD_PACKED && device->packed_version != 0 &&
-               device->packed_version != PACKED_VERSION;
+               device->packed_version != RECORD_PACKED_VERSION;
 }
