@@ -143,6 +143,7 @@ void function_correct(Function *f, const SysfsFunction *sysfs) {
         assert(f);
         assert(sysfs);
         assert(f->sysfs.fid == sysfs->fid);
+        assert(f->sysfs.binding == sysfs->binding);
 
         changed = strcmp(f->sysfs.driver, sysfs->driver) != 0 || f->sysfs.fh != sysfs->fh;
         if (strcmp(f->sysfs.driver, sysfs->driver) != 0)

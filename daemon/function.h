@@ -128,7 +128,7 @@ Function *function_ref(Function *function);
 Function *function_unref(Function *function);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 
-/* sysfs says this now. The identity (address and FID) must be the same. */
+/* sysfs says this now. The identity (address, FID and binding) must be the same. */
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */
 void function_gone(Function *function);

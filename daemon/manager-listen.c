@@ -47,12 +47,13 @@ static void say_gone(Function *f, const SysfsFunction *now) {
 
         if (!now)
                 why = "it is not there any more";
-        else if (now->vfio_bound)
+        else if (now->vfio_bound && now->binding == f->sysfs.binding)
                 why = "its policy is ignore now";
         else if (now->driver[0] == '\0')
                 why = "no driver is bound to it any more";
         else if (strcmp(now->driver, f->sysfs.driver) == 0)
-                why = "its driver took its VFIO device away";
+                why = now->vfio_bound ? "its driver was bound to it again"
+                                      : "its driver took its VFIO device away";
         else {
                 (void) function_log(f,
                                     LOG_INFO,

@@ -142,6 +142,11 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
                 registry_drop(registry, entry, NULL);
                 entry = NULL;
         }
+        /* It went and came back before we looked. */
+        if (entry && sysfs->vfio_bound && entry->function->sysfs.binding != sysfs->binding) {
+                registry_drop(registry, entry, sysfs);
+                entry = NULL;
+        }
 
         if (!registry_wants(registry, sysfs)) {
                 if (entry)

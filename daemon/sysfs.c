@@ -152,6 +152,8 @@ sysfs_read_vfio(struct udev_device *device, SysfsFunction *function, SysfsProble
 
                 (void) strcpy(function->cdev, entry->d_name);
                 function->vfio_bound = true;
+                /* The name comes again, the number does not: sysfs gives them out in turn. */
+                function->binding = entry->d_ino;
                 return 0;
         }
 }

@@ -35,6 +35,7 @@ typedef struct SysfsFunction {
 
         uint32_t group;             /* number of its IOMMU group, UINT32_MAX if it has none */
         char cdev[SYSFS_NAME_SIZE]; /* its vfio-dev child ("vfio0"), empty if there is none */
+        uint64_t binding;           /* tells one binding to VFIO from the next, 0 if not bound */
 } SysfsFunction;
 
 /* What is wrong with a function's attributes, for the message to the administrator. */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -70,6 +73,7 @@ static void test_unbound(void **state) {
         assert_string_equal(function.driver, "");
         assert_string_equal(function.cdev, "");
         assert_false(function.vfio_bound);
+        assert_int_equal(function.binding, 0);
         assert_false(function.has_policy);
         assert_int_equal(function.group, UINT32_MAX);
 }
@@ -77,6 +81,8 @@ static void test_unbound(void **state) {
 static void test_bound(void **state) {
         struct udev_device *device = *state;
         SysfsFunction function;
+        char path[PATH_MAX];
+        struct stat st;
 
         fake_udev_set_driver(device, "mlx5_vfio_pci");
         fake_udev_set_group(device, "../../../kernel/iommu_groups/4294967294");
@@ -89,6 +95,10 @@ static void test_bound(void **state) {
         assert_true(function.has_policy);
         assert_int_equal(function.policy, POLICY_CLAIM);
         assert_int_equal(function.group, 4294967294);
+
+        (void) snprintf(path, sizeof(path), "%s/vfio-dev/vfio17", udev_device_get_syspath(device));
+        assert_return_code(stat(path, &st), errno);
+        assert_int_equal(function.binding, st.st_ino);
 }
 
 static void test_largest_numbers(void **state) {
