@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config-file.h"
+#include "config-private.h"
 #include "config.h"
 #include "util.h"
 
@@ -15,40 +15,48 @@
 
 /* The folders of configuration, the strongest first. */
 static const char *const folders[] = { "/etc", "/run", "/usr/lib" };
+#define ADMINISTRATOR 0U /* the folder that is the administrator's */
+
+typedef struct Dropin {
+        char *path;
+        bool administrator;
+} Dropin;
 
 typedef struct Dropins {
-        char **paths;
+        Dropin *list;
         size_t n;
 } Dropins;
 
 static void dropins_done(Dropins *dropins) {
         for (size_t i = 0; i < dropins->n; i++)
-                free(dropins->paths[i]);
-        free(dropins->paths);
+                free(dropins->list[i].path);
+        free(dropins->list);
 }
 
 static int dropins_compare(const void *a, const void *b) {
-        return strcmp(basename(*(char *const *) a), basename(*(char *const *) b));
+        const Dropin *left = a, *right = b;
+
+        return strcmp(basename(left->path), basename(right->path));
 }
 
-/* Takes over path, unless a stronger folder has a file of that name. */
-static int dropins_add(Dropins *dropins, char *path) {
-        char **paths;
+/* Takes over the path, unless a stronger folder has a file of that name. */
+static int dropins_add(Dropins *dropins, Dropin dropin) {
+        Dropin *list;
 
         for (size_t i = 0; i < dropins->n; i++)
-                if (dropins_compare(&dropins->paths[i], &path) == 0) {
-                        free(path);
+                if (dropins_compare(&dropins->list[i], &dropin) == 0) {
+                        free(dropin.path);
                         return 0;
                 }
 
-        paths = reallocarray(dropins->paths, dropins->n + 1, sizeof(*paths));
-        if (!paths) {
-                free(path);
+        list = reallocarray(dropins->list, dropins->n + 1, sizeof(*list));
+        if (!list) {
+                free(dropin.path);
                 return -ENOMEM;
         }
 
-        dropins->paths = paths;
-        dropins->paths[dropins->n++] = path;
+        dropins->list = list;
+        dropins->list[dropins->n++] = dropin;
         return 0;
 }
 
@@ -70,7 +78,7 @@ static int dropins_collect(Dropins *dropins, ConfigReader *reader, const char *f
         for (;;) {
                 const struct dirent *entry = readdir(dir);
                 const char *suffix;
-                char *path;
+                Dropin dropin = { .administrator = reader->administrator };
                 int r;
 
                 if (!entry)
@@ -79,10 +87,10 @@ static int dropins_collect(Dropins *dropins, ConfigReader *reader, const char *f
                 suffix = strrchr(entry->d_name, '.');
                 if (entry->d_name[0] == '.' || !suffix || strcmp(suffix, ".conf") != 0)
                         continue;
-                if (asprintf(&path, "%s/%s", folder, entry->d_name) < 0)
+                if (asprintf(&dropin.path, "%s/%s", folder, entry->d_name) < 0)
                         return -ENOMEM;
 
-                r = dropins_add(dropins, path);
+                r = dropins_add(dropins, dropin);
                 if (r < 0)
                         return r;
         }
@@ -96,6 +104,7 @@ static int config_read_main(ConfigReader *reader, const char *root) {
                 if (asprintf(&path, "%s%s/" CONFIG_NAME, root, folders[i]) < 0)
                         return -ENOMEM;
 
+                reader->administrator = i == ADMINISTRATOR;
                 r = config_read_file(reader, path);
                 if (r != -ENOENT)
                         return r;
@@ -114,16 +123,18 @@ static int config_read_dropins(ConfigReader *reader, const char *root) {
                 if (asprintf(&folder, "%s%s/" CONFIG_NAME ".d", root, folders[i]) < 0)
                         return -ENOMEM;
 
+                reader->administrator = i == ADMINISTRATOR;
                 r = dropins_collect(&dropins, reader, folder);
                 if (r < 0)
                         return r;
         }
 
         if (dropins.n > 1)
-                qsort(dropins.paths, dropins.n, sizeof(*dropins.paths), dropins_compare);
+                qsort(dropins.list, dropins.n, sizeof(*dropins.list), dropins_compare);
 
         for (size_t i = 0; i < dropins.n; i++) {
-                r = config_read_file(reader, dropins.paths[i]);
+                reader->administrator = dropins.list[i].administrator;
+                r = config_read_file(reader, dropins.list[i].path);
                 if (r == -ENOENT)
                         config_complain(reader, 0, "%s", strerror(ENOENT));
                 else if (r < 0)

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "config-file.h"
+#include "config-private.h"
 #include "config.h"
 #include "parse.h"
 #include "ring.h"
@@ -14,14 +14,17 @@ void config_defaults(Config *config) {
         assert(config);
 
         *config = (Config){
-                .policy = POLICY_OBSERVE,
-                .settle_usec = 5 * USEC_PER_SEC,
-                .recovery = RECOVERY_POLICY_RESET,
+                .function = {
+                        .policy = POLICY_OBSERVE,
+                        .settle_usec = 5 * USEC_PER_SEC,
+                        .recovery = RECOVERY_POLICY_RESET,
+                        .limit = { .count = 5, .interval_usec = 10 * 60 * USEC_PER_SEC },
+                },
                 .records = 4096,
         };
 }
 
-static int config_set_policy(Config *config, const char *value) {
+static int set_policy(FunctionConfig *config, const char *value) {
         int policy;
 
         policy = policy_from_string(value);
@@ -32,7 +35,7 @@ static int config_set_policy(Config *config, const char *value) {
         return 0;
 }
 
-static int config_set_settle(Config *config, const char *value) {
+static int set_settle(FunctionConfig *config, const char *value) {
         uint64_t usec;
         int r;
 
@@ -46,7 +49,7 @@ static int config_set_settle(Config *config, const char *value) {
         return 0;
 }
 
-static int config_set_recovery(Config *config, const char *value) {
+static int set_recovery(FunctionConfig *config, const char *value) {
         if (strcmp(value, "reset") == 0)
                 config->recovery = RECOVERY_POLICY_RESET;
         else if (strcmp(value, "none") == 0)
@@ -57,7 +60,11 @@ static int config_set_recovery(Config *config, const char *value) {
         return 0;
 }
 
-static int config_set_records(Config *config, const char *value) {
+static int set_limit(FunctionConfig *config, const char *value) {
+        return recovery_limit_parse(value, &config->limit);
+}
+
+static int set_records(Config *config, const char *value) {
         uint64_t records;
         int r;
 
@@ -71,34 +78,60 @@ static int config_set_records(Config *config, const char *value) {
         return 0;
 }
 
+/* Keys that both kinds of sections have. */
+static const struct {
+        const char *key;
+        ConfigKey bit;
+        int (*set)(FunctionConfig *config, const char *value);
+} function_keys[] = {
+        { "Policy", CONFIG_KEY_POLICY, set_policy },
+        { "SettleSec", CONFIG_KEY_SETTLE, set_settle },
+        { "Recovery", CONFIG_KEY_RECOVERY, set_recovery },
+        { "RecoveryLimit", CONFIG_KEY_LIMIT, set_limit },
+};
+
+/* Keys of section [Errord] only. */
 static const struct {
         const char *key;
         int (*set)(Config *config, const char *value);
-} keys[] = {
-        { "Policy", config_set_policy },
-        { "SettleSec", config_set_settle },
-        { "Recovery", config_set_recovery },
-        { "Records", config_set_records },
+} daemon_keys[] = {
+        { "Records", set_records },
 };
 
-const char *config_key(size_t index) {
-        return index < ELEMENTSOF(keys) ? keys[index].key : NULL;
+const char *config_key(bool in_rule, size_t index) {
+        if (index < ELEMENTSOF(function_keys))
+                return function_keys[index].key;
+        index -= ELEMENTSOF(function_keys);
+
+        return !in_rule && index < ELEMENTSOF(daemon_keys) ? daemon_keys[index].key : NULL;
 }
 
-int config_set(Config *config, const char *key, const char *value) {
+int config_set_function(FunctionConfig *config, const char *key, const char *value) {
         assert(config);
         assert(key);
         assert(value);
 
-        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-                if (strcmp(key, keys[i].key) == 0)
-                        return keys[i].set(config, value);
+        for (size_t i = 0; i < ELEMENTSOF(function_keys); i++)
+                if (strcmp(key, function_keys[i].key) == 0) {
+                        int r = function_keys[i].set(config, value);
+
+                        return r < 0 ? r : (int) function_keys[i].bit;
+                }
 
         return -ENOENT;
 }
 
-Policy config_policy(const Config *config, bool has_policy, Policy policy) {
-        assert(config);
+int config_set(Config *config, const char *key, const char *value) {
+        int r;
 
-        return has_policy ? policy : config->policy;
+        assert(config);
+        assert(key);
+        assert(value);
+
+        for (size_t i = 0; i < ELEMENTSOF(daemon_keys); i++)
+                if (strcmp(key, daemon_keys[i].key) == 0)
+                        return daemon_keys[i].set(config, value);
+
+        r = config_set_function(&config->function, key, value);
+        return r < 0 ? r : 0;
 }

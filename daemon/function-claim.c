@@ -28,17 +28,17 @@ static int on_claim_timer(sd_event_source *source, uint64_t usec, void *userdata
         return 0;
 }
 
-static void function_arm_claim_timer(Function *f, uint64_t delay_usec) {
+static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
         int r;
 
         f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
-        r = sd_event_add_time_relative(f->context->event,
-                                       &f->claim_timer,
-                                       CLOCK_MONOTONIC,
-                                       delay_usec,
-                                       0,
-                                       on_claim_timer,
-                                       f);
+        r = sd_event_add_time(f->context->event,
+                              &f->claim_timer,
+                              CLOCK_MONOTONIC,
+                              time_usec,
+                              0,
+                              on_claim_timer,
+                              f);
         if (r < 0)
                 (void) function_log(
                         f, LOG_ERR, r, NULL, "cannot be claimed, there is no timer for it");
@@ -49,11 +49,10 @@ static void function_arm_claim_timer(Function *f, uint64_t delay_usec) {
 void function_settle(Function *f) {
         assert(f);
 
-        if (f->facts.settled || f->claim_timer || !f->facts.vfio_bound ||
-            f->facts.policy != POLICY_CLAIM)
+        if (f->facts.settled || !f->facts.vfio_bound || f->facts.policy != POLICY_CLAIM)
                 return;
 
-        function_arm_claim_timer(f, f->context->config->settle_usec);
+        function_arm_claim_timer(f, f->bound_usec + f->config.settle_usec);
 }
 
 static void function_try_later(Function *f, int error) {
@@ -62,7 +61,7 @@ static void function_try_later(Function *f, int error) {
         f->backoff_usec = f->backoff_usec == 0 ? BACKOFF_MIN_USEC : f->backoff_usec * 2;
         if (f->backoff_usec > BACKOFF_MAX_USEC)
                 f->backoff_usec = BACKOFF_MAX_USEC;
-        function_arm_claim_timer(f, f->backoff_usec);
+        function_arm_claim_timer(f, now_usec(CLOCK_MONOTONIC) + f->backoff_usec);
 }
 
 void function_fail(Function *f, int error) {
@@ -102,7 +101,7 @@ static void function_not_opened(Function *f, int error) {
                 if (f->backoff_usec < USEC_PER_SEC) {
                         f->facts.waiting = true;
                         f->backoff_usec += OPEN_AGAIN_USEC;
-                        function_arm_claim_timer(f, OPEN_AGAIN_USEC);
+                        function_arm_claim_timer(f, now_usec(CLOCK_MONOTONIC) + OPEN_AGAIN_USEC);
                         return;
                 }
         }
@@ -192,6 +191,7 @@ static void done_close(WorkerJob *job) {
         if (f->facts.requested) {
                 f->facts.requested = false;
                 f->facts.settled = false;
+                f->bound_usec = now_usec(CLOCK_MONOTONIC);
                 function_settle(f);
         }
 

@@ -147,11 +147,7 @@ static void function_drained(Function *f, int result) {
         if (result > 0)
                 (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
 
-        if (f->context->config->recovery == RECOVERY_POLICY_RESET && !f->facts.attached &&
-            f->activity == FUNCTION_IDLE && function_owes_recovery(f) &&
-            state_decide(&f->facts).hold)
-                function_recover(f, RECOVERY_BUDGET_USEC);
-
+        function_recover_if_due(f);
         function_update(f);
 }
 

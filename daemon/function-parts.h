@@ -7,7 +7,7 @@
 
 /* function-claim.c: the device comes and goes */
 
-/* Arms the timer after which the function may be claimed, if it is to be claimed. */
+/* Arms the timer after which the function may be claimed, if it is to be claimed and was not bound long enough yet. */
 void function_settle(Function *function);
 /* Begins to open the device. */
 void function_acquire(Function *function);
@@ -32,10 +32,13 @@ int function_drain(Function *function);
 
 /* function-recovery.c: resets */
 
-#define RECOVERY_BUDGET_USEC (5 * USEC_PER_SEC)
-
 /* Whether a recoverable error was reported that no reset has dealt with. */
 bool function_owes_recovery(const Function *function);
+/*
+ * Begins to recover the function if that is owed and configured. Past the limit it becomes a fact instead that it is
+ * not to be held any more.
+ */
+void function_recover_if_due(Function *function);
 /* Begins to reset the function. To be done within budget_usec. */
 void function_recover(Function *function, uint64_t budget_usec);
 /* Somebody waits for the device: no reset, now or later, goes on after budget_usec. */

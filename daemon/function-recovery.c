@@ -11,6 +11,8 @@
 #define RESET_DELAY_MIN_USEC (1 * USEC_PER_MSEC)
 #define RESET_DELAY_MAX_USEC (100 * USEC_PER_MSEC)
 
+#define RECOVERY_BUDGET_USEC (5 * USEC_PER_SEC)
+
 static void work_reset(WorkerJob *job) {
         FunctionJob *j = &function_of_job(job)->job;
 
@@ -103,6 +105,33 @@ void function_recover(Function *f, uint64_t budget_usec) {
         f->reset_deadline_usec = now_usec(CLOCK_MONOTONIC) + budget_usec;
         function_set_recovery(f, RECOVERY_IN_PROGRESS);
         function_reset(f);
+}
+
+void function_recover_if_due(Function *f) {
+        const RecoveryLimit *limit;
+
+        assert(f);
+
+        limit = &f->config.limit;
+        if (!f->device || f->activity != FUNCTION_IDLE || f->facts.attached ||
+            f->config.recovery != RECOVERY_POLICY_RESET || !function_owes_recovery(f) ||
+            !state_decide(&f->facts).hold)
+                return;
+
+        if (recovery_history_add(&f->recoveries, limit, now_usec(CLOCK_MONOTONIC))) {
+                function_recover(f, RECOVERY_BUDGET_USEC);
+                return;
+        }
+
+        (void) function_log(f,
+                            LOG_WARNING,
+                            0,
+                            NULL,
+                            "reported an error again after %" PRIu32 " recoveries within %" PRIu64
+                            " s (RecoveryLimit=), letting go",
+                            limit->count,
+                            limit->interval_usec / USEC_PER_SEC);
+        f->facts.recovery_limit = true;
 }
 
 void function_hurry(Function *f, uint64_t budget_usec) {

@@ -22,6 +22,11 @@ static const char *function_explain(const Function *f) {
         if (strcmp(f->reason, "permanent-error") == 0)
                 return "it reported an error that no reset recovers; the platform has to repair or "
                        "replace it";
+        if (strcmp(f->reason, "recovery-limit") == 0)
+                return "it had to be recovered too often; 'zpcictl --reset-fw' recovers it and reports it to "
+                       "the service element, 'zpcictl --reset' re-creates it, which loses its "
+                       "driver_override, 'zpcictl --deconfigure' comes before a repair; it is taken back "
+                       "once it is bound again";
         if (strcmp(f->reason, "unsupported") == 0)
                 return "this kernel gives no error records of it; publishing what the kernel log shows";
         if (f->facts.waiting && f->facts.error < 0)
@@ -86,8 +91,22 @@ void function_update(Function *f) {
         function_changed(f, FUNCTION_CHANGED_STATE);
 }
 
-static Policy function_policy(const Function *f) {
-        return config_policy(f->context->config, f->sysfs.has_policy, f->sysfs.policy);
+FunctionConfig function_config(const FunctionContext *context, const SysfsFunction *sysfs) {
+        assert(context);
+        assert(sysfs);
+
+        return config_for(context->config,
+                          sysfs->address,
+                          sysfs->fid,
+                          sysfs->pchid,
+                          sysfs->has_policy,
+                          sysfs->policy);
+}
+
+static void function_configure(Function *f) {
+        f->config = function_config(f->context, &f->sysfs);
+        f->facts.policy = f->config.policy;
+        function_settle(f);
 }
 
 int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Function **ret) {
@@ -106,13 +125,13 @@ int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Fun
                 .n_ref = 1,
                 .sysfs = *sysfs,
                 .facts.vfio_bound = true,
+                .bound_usec = now_usec(CLOCK_MONOTONIC),
                 .reason = "",
         };
-        f->facts.policy = function_policy(f);
+        function_configure(f);
 
         /* The first verdict is where it begins, not a change of anything. */
         f->reason = state_decide(&f->facts).reason;
-        function_settle(f);
 
         *ret = f;
         return 0;
@@ -159,8 +178,8 @@ void function_correct(Function *f, const SysfsFunction *sysfs) {
         if (changed)
                 function_changed(f, FUNCTION_CHANGED_SYSFS);
 
-        f->facts.policy = function_policy(f);
-        function_settle(f);
+        function_configure(f);
+        function_recover_if_due(f);
         function_update(f);
 }
 

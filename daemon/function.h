@@ -76,6 +76,7 @@ struct Function {
         unsigned n_ref;
 
         SysfsFunction sysfs;
+        FunctionConfig config;
         Facts facts;
         FunctionState state; /* written by function_update() only, as is the reason */
         const char *reason;  /* static */
@@ -100,11 +101,13 @@ struct Function {
         bool revision_said; /* the administrator was told of an unknown revision of the interface */
 
         /* Claiming: when to try (again). */
+        uint64_t bound_usec; /* CLOCK_MONOTONIC, since when it is bound and settling */
         sd_event_source *claim_timer;
         uint64_t backoff_usec;
 
         /* Recovery of what we hold. */
         RecordRecovery recovery;
+        RecoveryHistory recoveries;
         uint64_t errors;           /* recoverable errors drained since the device was opened */
         uint64_t errors_recovered; /* how many of these a reset has dealt with */
         uint64_t errors_resetting; /* how many of these the reset under way deals with */
@@ -114,6 +117,9 @@ struct Function {
         uint64_t reset_deadline_usec; /* when the reset under way is given up */
         uint64_t leave_deadline_usec; /* when letting go waits for no recovery any more */
 };
+
+/* What the configuration says of the function that sysfs describes. */
+FunctionConfig function_config(const FunctionContext *context, const SysfsFunction *sysfs);
 
 /*
  * Makes a function as sysfs describes it. context must outlive it. Returns 0, -ENOMEM, or an error
@@ -128,7 +134,10 @@ Function *function_ref(Function *function);
 Function *function_unref(Function *function);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 
-/* sysfs says this now. The identity (address, FID and binding) must be the same. */
+/*
+ * sysfs says this now, and the configuration may have changed. The identity (address, FID and binding) must be the
+ * same.
+ */
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */
 void function_gone(Function *function);

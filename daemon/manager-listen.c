@@ -122,6 +122,7 @@ static void on_scan_end(void *userdata) {
         Manager *m = userdata;
 
         registry_scan_end(m->registry);
+        manager_reloaded(m);
 }
 
 static void on_uevent_error(const char *address, UeventError error, void *userdata) {
@@ -147,6 +148,7 @@ static void on_uevent_failed(int error, void *userdata) {
                 error,
                 "Cannot take in what udev tells of PCI functions; those that are known stay "
                 "watched, and 'systemctl reload " ERRORD_PROGRAM "' looks for others");
+        manager_reloaded(m);
 }
 
 static void on_bus_ready(bool connected, void *userdata) {

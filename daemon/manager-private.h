@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the parts of the manager share: manager.c makes and ends them, manager-listen.c passes on
- * what they tell.
+ * What the parts of the manager share: manager.c makes and ends them, manager-config.c reads the configuration, and
+ * manager-listen.c passes on what the parts tell.
  */
 
 #include <stdbool.h>
@@ -36,6 +36,7 @@ struct Manager {
         Bus *bus;
         unsigned n_busy; /* functions on which the worker is at work */
         bool started;
+        bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
         int result;
 };
@@ -47,6 +48,10 @@ void manager_listen(Manager *manager);
  * the command line.
  */
 int manager_configure(Manager *manager);
+/* Reads the configuration anew, and has all functions looked at. What they still are allowed to hold stays held. */
+void manager_reload(Manager *manager);
+/* All functions are as the new configuration has them, or as far as it goes. */
+void manager_reloaded(Manager *manager);
 /* The bus is ready or absent: devices may be touched. */
 void manager_start(Manager *manager);
 /* Lets go of everything, then ends the event loop. */

@@ -17,43 +17,6 @@
  */
 #define STOP_USEC (10 * USEC_PER_SEC)
 
-static void on_complaint(const char *file, uint64_t line, const char *text, void *userdata) {
-        Manager *m = userdata;
-
-        if (line > 0)
-                (void) log_warning(m->log, 0, "%s:%llu: %s", file, (unsigned long long) line, text);
-        else
-                (void) log_warning(m->log, 0, "%s: %s", file, text);
-}
-
-int manager_configure(Manager *m) {
-        Config config;
-        int r;
-
-        config_defaults(&config);
-        r = config_read(&config, "", on_complaint, m);
-        if (r < 0)
-                return log_error(m->log, r, "Cannot read the configuration");
-
-        if (m->options->policy)
-                (void) config_set(&config, "Policy", m->options->policy);
-
-        m->config = config;
-        return 0;
-}
-
-static void manager_reload(Manager *m) {
-        int r;
-
-        if (manager_configure(m) < 0 || !m->uevent)
-                return;
-
-        log_info(m->log, "Configuration read, looking at all functions");
-        r = uevent_rescan(m->uevent);
-        if (r < 0)
-                (void) log_error(m->log, r, "Cannot look for PCI functions");
-}
-
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Manager *m = userdata;
 
@@ -213,6 +176,7 @@ Manager *manager_free(Manager *m) {
         m->journal = journal_free(m->journal);
         m->ring = ring_free(m->ring);
         m->event = sd_event_unref(m->event);
+        config_done(&m->config);
         free(m);
         return NULL;
 }

@@ -123,8 +123,7 @@ static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
 
 static bool registry_wants(const Registry *registry, const SysfsFunction *sysfs) {
         return sysfs->vfio_bound &&
-               config_policy(registry->context->config, sysfs->has_policy, sysfs->policy) !=
-                       POLICY_IGNORE;
+               function_config(registry->context, sysfs).policy != POLICY_IGNORE;
 }
 
 int registry_correct(Registry *registry, const SysfsFunction *sysfs) {

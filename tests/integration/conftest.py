@@ -13,7 +13,7 @@ from service import Service
 from sim import Sim
 
 
-WRITE_CONFIG = 'mkdir -p /run/zpci-errord.conf.d; cat > /run/zpci-errord.conf.d/50-test.conf'
+WRITE_CONFIG = 'mkdir -p "$(dirname "$1")"; cat > "$1"'
 
 
 def pytest_addoption(parser):
@@ -58,11 +58,11 @@ def published(monitor, journald):
 
 @pytest.fixture
 def configure(namespace):
-    """configure(TEXT) writes a drop-in of the daemon's configuration. As it is at first, a function is
-    claimed at once."""
-    def write(text):
-        subprocess.run(namespace.command('sh', '-euc', WRITE_CONFIG), input=text, text=True, check=True)
-    write('[Errord]\nSettleSec=0\n')
+    """configure(TEXT) writes a drop-in of the daemon's configuration, or another file. As it is at first, a function is
+    claimed at once, and recovered any number of times."""
+    def write(text, path='/run/zpci-errord.conf.d/50-test.conf'):
+        subprocess.run(namespace.command('sh', '-euc', WRITE_CONFIG, 'sh', path), input=text, text=True, check=True)
+    write('[Errord]\nSettleSec=0\nRecoveryLimit=off\n')
     return write
 
 

@@ -1,122 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <errno.h>
-#include <ftw.h>
-#include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
-
-#include "config.h"
-#include "ring.h"
-#include "util.h"
-
-#define ETC_MAIN   "/etc/zpci-errord.conf"
-#define RUN_MAIN   "/run/zpci-errord.conf"
-#define USR_MAIN   "/usr/lib/zpci-errord.conf"
-#define ETC_DROPIN "/etc/zpci-errord.conf.d/"
-#define RUN_DROPIN "/run/zpci-errord.conf.d/"
-#define USR_DROPIN "/usr/lib/zpci-errord.conf.d/"
-
-/* A folder that stands for the root of the file system, and what was complained about. */
-typedef struct Fixture {
-        char root[32];
-        char complaints[4096]; /* "<path below root>:<line>: <text>\n" each */
-} Fixture;
-
-static int setup(void **state) {
-        static const char *const folders[] = {
-                "/etc",
-                "/etc/zpci-errord.conf.d",
-                "/run",
-                "/run/zpci-errord.conf.d",
-                "/usr",
-                "/usr/lib",
-                "/usr/lib/zpci-errord.conf.d",
-        };
-        Fixture *fixture = calloc(1, sizeof(*fixture));
-
-        assert_non_null(fixture);
-        (void) strcpy(fixture->root, "/tmp/test-config-XXXXXX");
-        assert_non_null(mkdtemp(fixture->root));
-
-        for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
-                char path[PATH_MAX];
-
-                (void) snprintf(path, sizeof(path), "%s%s", fixture->root, folders[i]);
-                assert_return_code(mkdir(path, 0755), errno);
-        }
-
-        *state = fixture;
-        return 0;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
-static int teardown(void **state) {
-        Fixture *fixture = *state;
-
-        assert_return_code(nftw(fixture->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), errno);
-        free(fixture);
-        return 0;
-}
-
-static void put_bytes(Fixture *fixture, const char *name, const char *bytes, size_t size) {
-        char path[PATH_MAX];
-        FILE *file;
-
-        (void) snprintf(path, sizeof(path), "%s%s", fixture->root, name);
-        file = fopen(path, "w");
-        assert_non_null(file);
-        assert_int_equal(fwrite(bytes, 1, size, file), size);
-        assert_int_equal(fclose(file), 0);
-}
-
-static void put(Fixture *fixture, const char *name, const char *text) {
-        put_bytes(fixture, name, text, strlen(text));
-}
-
-static void put_link(Fixture *fixture, const char *name, const char *target) {
-        char path[PATH_MAX];
-
-        (void) snprintf(path, sizeof(path), "%s%s", fixture->root, name);
-        assert_return_code(symlink(target, path), errno);
-}
-
-static void complain(const char *file, uint64_t line, const char *text, void *userdata) {
-        Fixture *fixture = userdata;
-        size_t used = strlen(fixture->complaints);
-
-        assert_int_equal(strncmp(file, fixture->root, strlen(fixture->root)), 0);
-        (void) snprintf(fixture->complaints + used,
-                        sizeof(fixture->complaints) - used,
-                        "%s:%ju: %s\n",
-                        file + strlen(fixture->root),
-                        (uintmax_t) line,
-                        text);
-}
-
-static Config read_all(Fixture *fixture) {
-        Config config;
-
-        config_defaults(&config);
-        assert_int_equal(config_read(&config, fixture->root, complain, fixture), 0);
-        return config;
-}
+#include "config-fixture.h"
 
 static void assert_defaults(const Config *config) {
-        assert_int_equal(config->policy, POLICY_OBSERVE);
-        assert_int_equal(config->settle_usec, 5 * USEC_PER_SEC);
-        assert_int_equal(config->recovery, RECOVERY_POLICY_RESET);
+        assert_int_equal(config->function.policy, POLICY_OBSERVE);
+        assert_int_equal(config->function.settle_usec, 5 * USEC_PER_SEC);
+        assert_int_equal(config->function.recovery, RECOVERY_POLICY_RESET);
+        assert_int_equal(config->function.limit.count, 5);
+        assert_int_equal(config->function.limit.interval_usec, 600 * USEC_PER_SEC);
         assert_int_equal(config->records, 4096);
+        assert_int_equal(config->n_rules, 0);
 }
 
 static void test_nothing(void **state) {
@@ -141,14 +34,16 @@ static void test_all_keys(void **state) {
 
         put(fixture,
             ETC_MAIN,
-            "# comment\n; comment\n\n[Errord]\nPolicy=claim\n  SettleSec = 250ms # why\nRecovery=none\nRecords=\"100\"\n");
+            "# comment\n; comment\n\n[Errord]\nPolicy=claim\n  SettleSec = 250ms # why\nRecovery=none\nRecords=\"100\"\nRecoveryLimit=3/1h\n");
         config = read_all(fixture);
 
         assert_string_equal(fixture->complaints, "");
-        assert_int_equal(config.policy, POLICY_CLAIM);
-        assert_int_equal(config.settle_usec, 250 * USEC_PER_MSEC);
-        assert_int_equal(config.recovery, RECOVERY_POLICY_NONE);
+        assert_int_equal(config.function.policy, POLICY_CLAIM);
+        assert_int_equal(config.function.settle_usec, 250 * USEC_PER_MSEC);
+        assert_int_equal(config.function.recovery, RECOVERY_POLICY_NONE);
         assert_int_equal(config.records, 100);
+        assert_int_equal(config.function.limit.count, 3);
+        assert_int_equal(config.function.limit.interval_usec, 3600 * USEC_PER_SEC);
 }
 
 /* Of the main files only the strongest is read, not merged with the others. */
@@ -157,17 +52,17 @@ static void test_main_hides(void **state) {
         Config config;
 
         put(fixture, USR_MAIN, "[Errord]\nPolicy=claim\nRecords=16\n");
-        assert_int_equal(read_all(fixture).policy, POLICY_CLAIM);
+        assert_int_equal(read_all(fixture).function.policy, POLICY_CLAIM);
 
         put(fixture, RUN_MAIN, "[Errord]\nPolicy=ignore\n");
         config = read_all(fixture);
-        assert_int_equal(config.policy, POLICY_IGNORE);
+        assert_int_equal(config.function.policy, POLICY_IGNORE);
         assert_int_equal(config.records, 4096);
 
         put(fixture, ETC_MAIN, "[Errord]\nSettleSec=1\n");
         config = read_all(fixture);
-        assert_int_equal(config.policy, POLICY_OBSERVE);
-        assert_int_equal(config.settle_usec, USEC_PER_SEC);
+        assert_int_equal(config.function.policy, POLICY_OBSERVE);
+        assert_int_equal(config.function.settle_usec, USEC_PER_SEC);
         assert_string_equal(fixture->complaints, "");
 }
 
@@ -181,17 +76,17 @@ static void test_dropins(void **state) {
         put(fixture, ETC_DROPIN "10-a.conf", "[Errord]\nRecords=30\nSettleSec=10\n");
         put(fixture, RUN_DROPIN "90-c.conf", "[Errord]\nRecords=90\n");
         config = read_all(fixture);
-        assert_int_equal(config.policy, POLICY_IGNORE);
+        assert_int_equal(config.function.policy, POLICY_IGNORE);
         assert_int_equal(config.records, 90);
-        assert_int_equal(config.settle_usec, 50 * USEC_PER_SEC);
+        assert_int_equal(config.function.settle_usec, 50 * USEC_PER_SEC);
 
         /* The same name in a stronger folder hides it whole. */
         put(fixture, RUN_DROPIN "50-b.conf", "[Errord]\nPolicy=claim\n");
         config = read_all(fixture);
-        assert_int_equal(config.policy, POLICY_CLAIM);
-        assert_int_equal(config.settle_usec, 10 * USEC_PER_SEC);
+        assert_int_equal(config.function.policy, POLICY_CLAIM);
+        assert_int_equal(config.function.settle_usec, 10 * USEC_PER_SEC);
         put(fixture, ETC_DROPIN "50-b.conf", "");
-        assert_int_equal(read_all(fixture).policy, POLICY_IGNORE);
+        assert_int_equal(read_all(fixture).function.policy, POLICY_IGNORE);
         put_link(fixture, ETC_DROPIN "90-c.conf", "/dev/null");
         assert_int_equal(read_all(fixture).records, 30);
 
@@ -227,7 +122,7 @@ static void test_repeated(void **state) {
             "[Errord]\nPolicy=ignore\nPolicy=observe\nRecords=16\nPolicy=claim\n[Errord]\nRecords=17\n");
         config = read_all(fixture);
 
-        assert_int_equal(config.policy, POLICY_CLAIM);
+        assert_int_equal(config.function.policy, POLICY_CLAIM);
         assert_int_equal(config.records, 17);
         assert_string_equal(fixture->complaints, "");
 }
@@ -242,10 +137,10 @@ static void test_bad_values(void **state) {
         config = read_all(fixture);
 
         /* What is bad changes nothing, the rest of the file counts. */
-        assert_int_equal(config.policy, POLICY_OBSERVE);
-        assert_int_equal(config.recovery, RECOVERY_POLICY_RESET);
+        assert_int_equal(config.function.policy, POLICY_OBSERVE);
+        assert_int_equal(config.function.recovery, RECOVERY_POLICY_RESET);
         assert_int_equal(config.records, 17);
-        assert_int_equal(config.settle_usec, 9 * USEC_PER_SEC);
+        assert_int_equal(config.function.settle_usec, 9 * USEC_PER_SEC);
         assert_string_equal(fixture->complaints,
                             "/usr/lib/zpci-errord.conf:2: Policy=Claim is not a valid value\n"
                             "/usr/lib/zpci-errord.conf:4: SettleSec=2d is out of range\n"
@@ -261,7 +156,7 @@ static void test_unknown(void **state) {
         put(fixture,
             ETC_MAIN,
             "Outside=1\n[Errord]\nSettle=1\nPolicy=claim\npolicy=ignore\nSettle=2\n[Misc]\nPolicy=ignore\nOther=1\n[Empty]\n");
-        assert_int_equal(read_all(fixture).policy, POLICY_CLAIM);
+        assert_int_equal(read_all(fixture).function.policy, POLICY_CLAIM);
         assert_string_equal(fixture->complaints,
                             "/etc/zpci-errord.conf:1: Outside is outside of a section\n"
                             "/etc/zpci-errord.conf:3: unknown key Settle\n"
@@ -311,13 +206,18 @@ static void test_bad_folder(void **state) {
 
 /* Whatever bytes: no crash, and no value out of its range. */
 static void test_garbage(void **state) {
-        static const char alphabet[] = "[]=;#\\\"\n\r\t PolicyRecordsErrord019\xff\x80";
+        static const char alphabet[] = "[]=;#\\\"\n\r\t PolicyRecordsErrordFunction:*019\xff\x80";
+        static const char *const beginnings[] = { "",
+                                                  "[Errord]\n",
+                                                  "[Function *]\nPolicy=claim\n" };
         Fixture *fixture = *state;
         uint32_t random = 1;
 
         for (unsigned round = 0; round < 500; round++) {
+                const char *beginning = beginnings[round % ELEMENTSOF(beginnings)];
                 char bytes[400];
                 size_t size = round % sizeof(bytes);
+                FunctionConfig function;
                 Config config;
 
                 for (size_t i = 0; i < size; i++) {
@@ -325,15 +225,19 @@ static void test_garbage(void **state) {
                         bytes[i] =
                                 alphabet[(random >> 16) % sizeof(alphabet)]; /* and the zero byte */
                 }
-                if (round % 2 && size > 9)
-                        memcpy(bytes, "[Errord]\n", 9);
+                if (size > strlen(beginning))
+                        memcpy(bytes, beginning, strlen(beginning));
 
                 put_bytes(fixture, ETC_MAIN, bytes, size);
                 config = read_all(fixture);
                 fixture->complaints[0] = '\0';
                 assert_in_range(config.records, RING_SLOTS_MIN, RING_SLOTS_MAX);
-                assert_in_range(config.policy, 0, _POLICY_MAX - 1);
-                assert_in_range(config.settle_usec, 0, CONFIG_SETTLE_USEC_MAX);
+
+                function = config_for(&config, "0001:00:00.0", 0x10, 0x104, false, POLICY_OBSERVE);
+                assert_in_range(function.policy, 0, _POLICY_MAX - 1);
+                assert_in_range(function.settle_usec, 0, CONFIG_SETTLE_USEC_MAX);
+                assert_in_range(function.limit.count, 0, RECOVERY_LIMIT_MAX);
+                config_done(&config);
         }
 }
 
@@ -356,6 +260,10 @@ static void test_set(void **state) {
                 { "Recovery", "reset", 0 },
                 { "Recovery", "none", 0 },
                 { "Recovery", "yes", -EINVAL },
+                { "RecoveryLimit", "1/1us", 0 },
+                { "RecoveryLimit", "off", 0 },
+                { "RecoveryLimit", "0/1min", -ERANGE },
+                { "RecoveryLimit", "5", -EINVAL },
                 { "Records", "16", 0 },
                 { "Records", "1048576", 0 },
                 { "Records", "15", -ERANGE },
@@ -376,16 +284,6 @@ static void test_set(void **state) {
         }
 }
 
-static void test_policy(void **state) {
-        Config config;
-
-        config_defaults(&config);
-        assert_int_equal(config_set(&config, "Policy", "claim"), 0);
-        assert_int_equal(config_policy(&config, false, POLICY_OBSERVE), POLICY_CLAIM);
-        assert_int_equal(config_policy(&config, true, POLICY_OBSERVE), POLICY_OBSERVE);
-        assert_int_equal(config_policy(&config, true, POLICY_IGNORE), POLICY_IGNORE);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
@@ -400,7 +298,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_bad_folder, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
                 cmocka_unit_test(test_set),
-                cmocka_unit_test(test_policy),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

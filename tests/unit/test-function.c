@@ -1,153 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The life of a function over a fake kernel; ring, worker and event loop are real. */
+/* The life of a function over a fake kernel. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka.h wants the four above first. */
-#include <cmocka.h>
-#include <string.h>
-
-#include "fake-vfio.h"
-#include "registry.h"
-
-#define WAIT_USEC (10 * USEC_PER_SEC)
-
-typedef struct Bench {
-        sd_event *event;
-        Config config;
-        FunctionContext context;
-        Function *function;
-        int n_busy;
-        unsigned n_state_changes;
-        unsigned n_posts; /* how often a publisher would have had its turn */
-        sd_event_source *post;
-} Bench;
-
-static const SysfsFunction example = {
-        .address = "0001:00:00.0",
-        .driver = "vfio-pci",
-        .vfio_bound = true,
-        .fid = 0x10,
-        .pchid = 0x104,
-        .group = 1,
-};
-
-static void on_changed(Function *f, FunctionChange what, void *userdata) {
-        Bench *b = userdata;
-
-        if (what & FUNCTION_BECAME_BUSY)
-                b->n_busy++;
-        if (what & FUNCTION_BECAME_IDLE)
-                b->n_busy--;
-        if (what & FUNCTION_CHANGED_STATE)
-                b->n_state_changes++;
-}
-
-static int on_post(sd_event_source *source, void *userdata) {
-        Bench *b = userdata;
-
-        b->n_posts++;
-        return 0;
-}
-
-static int bench_setup(void **state) {
-        Bench *b = calloc(1, sizeof(*b));
-        RingOrigin origin;
-
-        fake_kernel = (FakeKernel){ 0 };
-        config_defaults(&b->config);
-        b->config.policy = POLICY_CLAIM;
-        b->config.settle_usec = 0;
-
-        assert_int_equal(sd_event_new(&b->event), 0);
-        b->context = (FunctionContext){
-                .event = b->event,
-                .config = &b->config,
-                .listener = { .changed = on_changed, .userdata = b },
-        };
-        assert_int_equal(ring_open(-EBADF, 64, &b->context.ring, &origin), 0);
-        assert_int_equal(worker_new(b->event, 2, &b->context.worker), 0);
-        assert_int_equal(log_new(&b->context.log), 0);
-        log_set_target(b->context.log, LOG_TARGET_NULL);
-        assert_true(sd_event_add_post(b->event, &b->post, on_post, b) >= 0);
-
-        *state = b;
-        return 0;
-}
-
-static int bench_teardown(void **state) {
-        Bench *b = *state;
-
-        sd_event_source_disable_unref(b->post);
-        worker_free(b->context.worker);
-        function_unref(b->function);
-        ring_free(b->context.ring);
-        log_free(b->context.log);
-        sd_event_unref(b->event);
-        free(b);
-        return 0;
-}
-
-#define run_until(bench, condition)                                                                \
-        do {                                                                                       \
-                uint64_t _end = now_usec(CLOCK_MONOTONIC) + WAIT_USEC;                             \
-                while (!(condition)) {                                                             \
-                        if (now_usec(CLOCK_MONOTONIC) > _end)                                      \
-                                fail_msg("waited for %s", #condition);                             \
-                        assert_true(sd_event_run((bench)->event, WAIT_USEC) >= 0);                 \
-                }                                                                                  \
-        } while (false)
-
-/* Until nothing is left to do at once. */
-static void run_dry(Bench *b) {
-        while (sd_event_run(b->event, 0) > 0)
-                ;
-}
-
-static void begin(Bench *b) {
-        assert_int_equal(function_new(&b->context, &example, &b->function), 0);
-        function_update(b->function);
-}
-
-static void claim(Bench *b) {
-        begin(b);
-        run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
-        assert_non_null(fake_kernel.device);
-}
-
-static void assert_state(const Bench *b, FunctionState state, const char *reason) {
-        assert_string_equal(state_to_string(b->function->state), state_to_string(state));
-        assert_string_equal(b->function->reason, reason);
-}
-
-/* How many entries of a kind the ring has, and the sum of what they say was lost. */
-static unsigned count(const Bench *b, RecordKind kind, uint64_t *ret_lost) {
-        uint64_t cursor = 0, missed;
-        const Record *record;
-        unsigned n = 0;
-
-        *ret_lost = 0;
-        while ((record = ring_next(b->context.ring, &cursor, &missed)))
-                if (record->kind == kind) {
-                        n++;
-                        *ret_lost += record->lost;
-                }
-        return n;
-}
-
-static unsigned errors(const Bench *b) {
-        uint64_t lost;
-
-        return count(b, RECORD_ERROR, &lost);
-}
+#include "function-bench.h"
 
 static void test_observe(void **state) {
         Bench *b = *state;
 
-        b->config.policy = POLICY_OBSERVE;
+        b->config.function.policy = POLICY_OBSERVE;
         begin(b);
         assert_state(b, FUNCTION_OBSERVED, "policy");
         assert_int_equal(sd_event_run(b->event, 0), 0); /* nothing is to come: no timer, no job */
@@ -157,7 +17,7 @@ static void test_observe(void **state) {
 static void test_settle(void **state) {
         Bench *b = *state;
 
-        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        b->config.function.settle_usec = 3600 * USEC_PER_SEC;
         begin(b);
         assert_state(b, FUNCTION_OBSERVED, "settling");
         assert_int_equal(sd_event_run(b->event, 0), 0);
@@ -183,7 +43,7 @@ static void test_error_and_recovery(void **state) {
 static void test_recovery_none(void **state) {
         Bench *b = *state;
 
-        b->config.recovery = RECOVERY_POLICY_NONE;
+        b->config.function.recovery = RECOVERY_POLICY_NONE;
         claim(b);
         fake_error(2);
         run_until(b, b->function->records == 1);
@@ -290,9 +150,9 @@ static void test_reset_fails(void **state) {
 static void test_request(void **state) {
         Bench *b = *state;
 
-        b->config.settle_usec = 0;
         claim(b);
-        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        b->config.function.settle_usec = 3600 * USEC_PER_SEC;
+        reconfigure(b);
         fake_request();
         run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
         assert_int_equal(fake_kernel.n_resets, 0);
@@ -304,7 +164,8 @@ static void test_request_after_error(void **state) {
         Bench *b = *state;
 
         claim(b);
-        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        b->config.function.settle_usec = 3600 * USEC_PER_SEC;
+        reconfigure(b);
         fake_kernel.reset_errors = 2;
         fake_error(4);
         fake_request();
@@ -321,7 +182,8 @@ static void test_request_during_endless_reset(void **state) {
         uint64_t start;
 
         claim(b);
-        b->config.settle_usec = 3600 * USEC_PER_SEC;
+        b->config.function.settle_usec = 3600 * USEC_PER_SEC;
+        reconfigure(b);
         fake_kernel.reset_errors = 1000000;
         fake_error(4);
         run_until(b, fake_kernel.n_resets > 0);
@@ -361,7 +223,7 @@ static void test_endless(void **state) {
         Bench *b = *state;
         unsigned posts;
 
-        b->config.recovery = RECOVERY_POLICY_NONE;
+        b->config.function.recovery = RECOVERY_POLICY_NONE;
         claim(b);
         fake_kernel.endless = true;
         fake_error(2);
@@ -401,19 +263,6 @@ static void test_gone_while_resetting(void **state) {
         assert_false(fake_kernel.frozen);
 }
 
-static void test_policy_changes(void **state) {
-        Bench *b = *state;
-
-        claim(b);
-        b->config.policy = POLICY_OBSERVE;
-        function_correct(b->function, &example);
-        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
-        assert_state(b, FUNCTION_OBSERVED, "policy");
-        b->config.policy = POLICY_CLAIM;
-        function_correct(b->function, &example);
-        run_until(b, b->function->state == FUNCTION_CLAIMED);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
@@ -436,7 +285,6 @@ int main(void) {
                 TEST(test_endless),
                 TEST(test_gone_while_opening),
                 TEST(test_gone_while_resetting),
-                TEST(test_policy_changes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

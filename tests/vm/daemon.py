@@ -13,7 +13,7 @@ FUNCTION = NAME + '.Function'
 
 CONFIGURE = '''
 mkdir -p /etc/zpci-errord.conf.d
-printf '[Errord]\\nSettleSec=0\\n' >/etc/zpci-errord.conf.d/vm.conf
+printf '[Errord]\\nSettleSec=0\\nRecoveryLimit=off\\n' >/etc/zpci-errord.conf.d/vm.conf
 cat >/etc/udev/rules.d/60-vm.rules <<END
 SUBSYSTEM=="pci", ATTR{{function_id}}!="{observed:#010x}", ENV{{ZPCI_ERRORD_POLICY}}="claim"
 END
