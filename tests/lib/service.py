@@ -198,6 +198,7 @@ class Service:
     def kill(self, number=signal.SIGKILL):
         """An unclean end: the store stays for the next start()."""
         self.process.send_signal(number)
+        self.thaw()  # what is stopped takes SIGKILL only
         self.process.wait()
 
     def freeze(self):
