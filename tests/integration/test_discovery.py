@@ -104,7 +104,7 @@ def test_events_wait_while_the_daemon_does(sim, daemon, published):
     sim.add(B, fid=0x20, **FAST)
     daemon.start()
     published.wait_objects(0x10, 0x20)
-    published.monitor.signals.clear()
+    published.monitor.flush().clear()
     daemon.freeze()
     for _ in range(3000):
         sim.uevent(A)
