@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the daemon holds, and how it lets go."""
-import subprocess
+import signal
 import time
 
 import pytest
@@ -60,16 +60,16 @@ def test_configuration(sim, daemon, configure, published):
     assert 'only observed' not in daemon.stderr
 
     configure('[Errord]\nSettleSec=0\nPolicy=observe\n')
-    daemon.process.send_signal(subprocess.signal.SIGHUP)
+    daemon.process.send_signal(signal.SIGHUP)
     sim.wait(A, 'held=0')
     published.wait_state(0x10, 'observed', 'policy')
 
     # Functions leave and come back as their policy does.
     configure('[Errord]\nSettleSec=0\nPolicy=ignore\n')
-    daemon.process.send_signal(subprocess.signal.SIGHUP)
+    daemon.process.send_signal(signal.SIGHUP)
     published.wait_objects()
     configure('[Errord]\nSettleSec=0\nPolicy=claim\n')
-    daemon.process.send_signal(subprocess.signal.SIGHUP)
+    daemon.process.send_signal(signal.SIGHUP)
     sim.wait(A, 'held=1')
     assert daemon.stop() == 0
 
