@@ -22,10 +22,10 @@ def claim(daemon, *arguments):
 NO_CAPABILITIES = ['setpriv', '--bounding-set=-all', '--inh-caps=-all']
 
 
-def wrap(daemon, build, *command):
-    """Has the daemon started by another command."""
-    executable = daemon.command.index(str(build / 'daemon' / 'zpci-errord'))
-    daemon.command[executable:executable] = command
+def wrap(daemon, *command):
+    """Has the daemon, and what it is run under, started by another command."""
+    where = daemon.command.index('env')
+    daemon.command[where:where] = command
 
 
 def report(sim, address, count, pec=2):
@@ -95,13 +95,13 @@ def test_no_pci(sim, daemon, journald, published):
     assert daemon.stop() == 0
 
 
-def test_no_kernel_log(build, sim, daemon, journald, published):
+def test_no_kernel_log(sim, daemon, journald, published):
     """No CAP_SYSLOG: errors of what is not held are known from uevents, without a code."""
     bystander = Bystander(sim, published)
     sim.mode('kmsg', 0)
     sim.add(A, fid=0x10)
     sim.property(A, 'ZPCI_ERRORD_POLICY', 'observe')
-    wrap(daemon, build, *NO_CAPABILITIES)
+    wrap(daemon, *NO_CAPABILITIES)
     claim(daemon)
     told(journald, 'Cannot read the kernel log (/dev/kmsg; needs CAP_SYSLOG)')
     sim.error(A, pec=4)
@@ -114,13 +114,13 @@ def test_no_kernel_log(build, sim, daemon, journald, published):
 
 
 @pytest.mark.parametrize('nodes', ['group', 'cdev'])
-def test_no_permission(nodes, build, sim, daemon, journald, published):
+def test_no_permission(nodes, sim, daemon, journald, published):
     """Who may not open a node is told what to look at; and once permissions are right, all is right."""
     bystander = Bystander(sim, published)
     node = {'group': 'vfio/1', 'cdev': 'vfio/devices/vfio1'}[nodes]
     sim.add(A, fid=0x10, path=nodes, **FAST)
     sim.mode(node, 0)
-    wrap(daemon, build, *NO_CAPABILITIES)
+    wrap(daemon, *NO_CAPABILITIES)
     claim(daemon)
     published.wait_state(0x10, 'failed', 'policy-denied')
     told(journald, f'cannot be held: open /dev/{node}: Permission denied', f'ZPCI_ADDRESS={A}')
@@ -134,10 +134,10 @@ def test_no_permission(nodes, build, sim, daemon, journald, published):
     published.wait_state(0x10, 'claimed')
 
 
-def test_no_service_manager(build, sim, daemon, published):
+def test_no_service_manager(sim, daemon, published):
     """Started by hand: no readiness to tell, nowhere to keep the ring; all else works."""
     bystander = Bystander(sim, published)
-    wrap(daemon, build, 'env', '--unset=NOTIFY_SOCKET')
+    wrap(daemon, 'env', '--unset=NOTIFY_SOCKET')
     daemon.start('--policy=claim', ready=False)
     published.monitor.wait_owner()
     bystander.check()
@@ -146,10 +146,10 @@ def test_no_service_manager(build, sim, daemon, published):
     assert not [message for message in daemon.notify.messages if 'READY' in message]
 
 
-def test_service_manager_that_is_gone(build, sim, daemon, journald, published, tmp_path):
+def test_service_manager_that_is_gone(sim, daemon, journald, published, tmp_path):
     """Nobody listens at its socket: told, and no reason to end."""
     bystander = Bystander(sim, published)
-    wrap(daemon, build, 'env', f'NOTIFY_SOCKET={tmp_path}/nobody')
+    wrap(daemon, 'env', f'NOTIFY_SOCKET={tmp_path}/nobody')
     daemon.start('--policy=claim', ready=False, **TO_JOURNAL)
     published.monitor.wait_owner()
     told(journald, 'The service manager does not keep the records for the next run')
