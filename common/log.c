@@ -47,6 +47,13 @@ static const char *const levels[LOG_DEBUG + 1] = {
         [LOG_INFO] = "info",   [LOG_DEBUG] = "debug",
 };
 
+/* https://no-color.org/, and terminals that can do nothing. */
+static bool terminal_has_colours(void) {
+        const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+        return (!term || strcmp(term, "dumb") != 0) && (!no_color || no_color[0] == '\0');
+}
+
 /* journald tells its clients by $JOURNAL_STREAM which socket is a stream to it, systemd.exec(5). */
 static ConsoleStyle console_style(void) {
         char stream[2 * 20 + 2];
@@ -54,7 +61,7 @@ static ConsoleStyle console_style(void) {
         struct stat st;
 
         if (isatty(STDERR_FILENO))
-                return CONSOLE_TERMINAL;
+                return terminal_has_colours() ? CONSOLE_TERMINAL : CONSOLE_PLAIN;
         if (!expected || fstat(STDERR_FILENO, &st) < 0)
                 return CONSOLE_PLAIN;
 

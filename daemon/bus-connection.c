@@ -42,10 +42,6 @@ static void start_timer(sd_event_source *timer, uint64_t delay_usec) {
         (void) sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-static void stop_timer(sd_event_source *timer) {
-        (void) sd_event_source_set_enabled(timer, SD_EVENT_OFF);
-}
-
 static void connection_warn(BusConnection *bc, int error, const char *what) {
         if (bc->warned)
                 return;
@@ -66,8 +62,7 @@ static void connection_lost(BusConnection *bc, int error, const char *what) {
         bc->phase = PHASE_AWAY;
         sd_bus_close(bc->bus); /* freed later: we may be in a callback of it */
 
-        stop_timer(bc->name_timer);
-        stop_timer(bc->patience_timer);
+        (void) sd_event_source_set_enabled(bc->name_timer, SD_EVENT_OFF);
         start_timer(bc->connect_timer, bc->retry_usec);
         bc->retry_usec = bc->retry_usec * 2 < RETRY_MAX_USEC ? bc->retry_usec * 2 : RETRY_MAX_USEC;
 
@@ -82,7 +77,6 @@ static void connection_owned(BusConnection *bc) {
         bc->phase = PHASE_OWNED;
         bc->warned = false;
         bc->retry_usec = RETRY_MIN_USEC;
-        stop_timer(bc->patience_timer);
 
         bc->listener.owned(bc->bus, bc->listener.userdata);
 }
@@ -94,7 +88,6 @@ static void connection_name_exists(BusConnection *bc) {
         }
 
         bc->phase = PHASE_ENDED;
-        stop_timer(bc->patience_timer);
         bc->listener.name_taken(bc->listener.userdata);
 }
 
@@ -220,8 +213,11 @@ static int on_patience_time(sd_event_source *source, uint64_t usec, void *userda
 
         assert(bc);
 
-        connection_warn(bc, 0, "The system bus does not answer");
-        bc->listener.away(bc->listener.userdata);
+        if (bc->phase == PHASE_CONNECTING) {
+                connection_warn(bc, 0, "The system bus does not answer");
+                bc->listener.away(bc->listener.userdata);
+        }
+
         return 0;
 }
 

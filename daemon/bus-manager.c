@@ -185,7 +185,7 @@ static int append_records(
 
         cursor = ring_cursor_after(ring, after);
         for (uint32_t n = 0; n < max && (record = ring_next(ring, &cursor, &missed));) {
-                if (record->kind != RECORD_ERROR || record->sequence <= after)
+                if (record->kind != RECORD_ERROR)
                         continue;
 
                 r = sd_bus_message_open_container(m, 'r', BUS_RECORD_TYPES);

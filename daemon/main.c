@@ -32,7 +32,7 @@ static void print_help(void) {
                   "\n"
                   "  -h, --help             Show this help\n"
                   "      --version          Show the version\n"
-                  "      --policy=POLICY    What to do with functions that nothing else decides on:\n"
+                  "      --policy=POLICY    What to do where nothing else decides:\n"
                   "                         observe (hold nothing, the default), claim (hold those\n"
                   "                         that are idle, for full records) or ignore\n"
                   "      --log-level=LEVEL  How much to say: err, warning, notice, info, debug\n"

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <systemd/sd-daemon.h>
 
 #include "manager-private.h"
 
@@ -44,9 +43,7 @@ void manager_reload(Manager *m) {
         }
 
         m->reloading = true;
-        (void) sd_notifyf(0,
-                          "RELOADING=1\nMONOTONIC_USEC=%llu",
-                          (unsigned long long) now_usec(CLOCK_MONOTONIC));
+        notify_reloading(m->notify);
 
         r = manager_configure(m);
         if (r >= 0) {
@@ -67,5 +64,5 @@ void manager_reloaded(Manager *m) {
 
         m->reloading = false;
         manager_say_status(m);
-        (void) sd_notify(0, "READY=1");
+        notify_ready(m->notify);
 }

@@ -14,6 +14,9 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
         if (what & FUNCTION_BECAME_IDLE) {
                 assert(m->n_busy > 0);
                 m->n_busy--;
+                registry_became_idle(m->registry, f);
+                if (!f->facts.vfio_bound)
+                        manager_say_status(m);
                 manager_check_stopped(m);
         }
 
@@ -42,7 +45,7 @@ static void on_function_added(Function *f, void *userdata) {
 }
 
 /* Why a function has no object any more. */
-static void say_gone(Function *f, const SysfsFunction *now) {
+static void on_function_leaving(Function *f, const SysfsFunction *now, void *userdata) {
         const char *why;
 
         if (!now)
@@ -68,12 +71,11 @@ static void say_gone(Function *f, const SysfsFunction *now) {
         (void) function_log(f, LOG_INFO, 0, ERRORD_MESSAGE_GONE_ID, "gone: %s", why);
 }
 
-static void on_function_removing(Function *f, const SysfsFunction *now, void *userdata) {
+static void on_function_removing(Function *f, void *userdata) {
         Manager *m = userdata;
 
         observer_hasten(m->observer, f);
         bus_function_removing(m->bus, f);
-        say_gone(f, now);
 }
 
 static void on_seen(const SysfsFunction *sysfs, void *userdata) {
@@ -171,6 +173,7 @@ void manager_listen(Manager *m) {
         m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
         m->registry_listener = (RegistryListener){
                 .added = on_function_added,
+                .leaving = on_function_leaving,
                 .removing = on_function_removing,
                 .userdata = m,
         };

@@ -24,7 +24,15 @@ struct Observer {
         sd_event_source *timer;
 };
 
-static void observer_publish(Observer *o, const PairingAccount *account) {
+/* Whether whoever holds the function now owes its recovery. The kernel tells of its own, and we of ours. */
+static bool observer_is_holders(const Function *f, const PairingAccount *account) {
+        PecSeverity severity = pec_describe(account->pec).severity;
+
+        return !f->device && severity != PEC_INFORMATIONAL && severity != PEC_PERMANENT;
+}
+
+/* settled: the FID of a function whose recovery is told by itself. */
+static void observer_publish(Observer *o, const PairingAccount *account, const uint32_t *settled) {
         Function *f = registry_by_fid(o->registry, account->fid);
         Ring *ring = o->context->ring;
         RecordIdentity identity;
@@ -45,11 +53,7 @@ static void observer_publish(Observer *o, const PairingAccount *account) {
         ring_commit(ring, record);
         function_count_error(f, record);
 
-        /*
-         * The kernel would have said so if it had recovered it, and our own reset is told by
-         * itself.
-         */
-        if (!f->device && pec_describe(account->pec).severity != PEC_INFORMATIONAL)
+        if ((!settled || *settled != account->fid) && observer_is_holders(f, account))
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
 }
 
@@ -76,11 +80,11 @@ static void observer_defer_opening(Observer *o, uint64_t now) {
         }
 }
 
-static void observer_publish_due(Observer *o, uint64_t now) {
+static void observer_publish_due(Observer *o, uint64_t now, const uint32_t *settled) {
         PairingAccount account;
 
         while (pairing_due(o->pairing, now, &account))
-                observer_publish(o, &account);
+                observer_publish(o, &account, settled);
 
         /* A line counts as read once nothing that it said can be lost with this process. */
         if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
@@ -95,7 +99,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
         observer_read_ring(o);
         observer_defer_opening(o, now);
-        observer_publish_due(o, now);
+        observer_publish_due(o, now, NULL);
         return 0;
 }
 
@@ -109,7 +113,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
+                observer_publish_due(o, now_usec(CLOCK_MONOTONIC), NULL);
                 (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
                 return 0;
         }
@@ -251,7 +255,7 @@ static void observer_publish_waiting(Observer *o, uint32_t fid) {
 
         now = now_usec(CLOCK_MONOTONIC);
         pairing_hasten(o->pairing, fid, now);
-        observer_publish_due(o, now);
+        observer_publish_due(o, now, &fid);
 }
 
 void observer_uevent(Observer *o, const char *address, UeventError error) {

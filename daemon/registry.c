@@ -8,7 +8,8 @@
 
 typedef struct Entry {
         Function *function;
-        bool seen; /* in the scan that is going on */
+        bool seen;    /* in the scan that is going on */
+        bool leaving; /* told to let go; leaves once its device is closed */
 } Entry;
 
 struct Registry {
@@ -80,15 +81,32 @@ static Entry *registry_find_address(const Registry *registry, const char *addres
         return NULL;
 }
 
-static void registry_drop(Registry *registry, Entry *entry, const SysfsFunction *now) {
+/* The function lets go of its device. */
+static void registry_dismiss(Registry *registry, Entry *entry, const SysfsFunction *now) {
+        if (entry->leaving)
+                return;
+
+        entry->leaving = true;
+        registry->listener->leaving(entry->function, now, registry->listener->userdata);
+        function_gone(entry->function);
+}
+
+static void registry_drop(Registry *registry, Entry *entry) {
         _cleanup_(function_unrefp) Function *function = entry->function;
         size_t index = (size_t) (entry - registry->entries);
 
-        registry->listener->removing(function, now, registry->listener->userdata);
+        registry_dismiss(registry, entry, NULL);
+        registry->listener->removing(function, registry->listener->userdata);
 
         registry->n_entries--;
         memmove(entry, entry + 1, (registry->n_entries - index) * sizeof(*entry));
-        function_gone(function);
+}
+
+/* As long as its device is open or being opened, there may be errors in its queue: they are told before it leaves. */
+static void registry_leave(Registry *registry, Entry *entry, const SysfsFunction *now) {
+        registry_dismiss(registry, entry, now);
+        if (!function_is_busy(entry->function))
+                registry_drop(registry, entry);
 }
 
 static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
@@ -135,22 +153,24 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
         /* Another FID at this address, or this FID at another: the old object goes first. */
         entry = registry_find_address(registry, sysfs->address);
         if (entry && entry->function->sysfs.fid != sysfs->fid)
-                registry_drop(registry, entry, NULL);
+                registry_drop(registry, entry);
         entry = registry_find_fid(registry, sysfs->fid);
         if (entry && strcmp(entry->function->sysfs.address, sysfs->address) != 0) {
-                registry_drop(registry, entry, NULL);
-                entry = NULL;
-        }
-        /* It went and came back before we looked. */
-        if (entry && sysfs->vfio_bound && entry->function->sysfs.binding != sysfs->binding) {
-                registry_drop(registry, entry, sysfs);
+                registry_drop(registry, entry);
                 entry = NULL;
         }
 
         if (!registry_wants(registry, sysfs)) {
                 if (entry)
-                        registry_drop(registry, entry, sysfs);
+                        registry_leave(registry, entry, sysfs);
                 return 0;
+        }
+
+        /* Back already, perhaps before we saw it go: it begins anew, and finds its device busy for a moment. */
+        if (entry && (entry->leaving || entry->function->sysfs.binding != sysfs->binding)) {
+                registry_dismiss(registry, entry, sysfs);
+                registry_drop(registry, entry);
+                entry = NULL;
         }
 
         if (!entry)
@@ -183,7 +203,18 @@ void registry_remove(Registry *registry, const char *address) {
 
         entry = registry_find_address(registry, address);
         if (entry)
-                registry_drop(registry, entry, NULL);
+                registry_leave(registry, entry, NULL);
+}
+
+void registry_became_idle(Registry *registry, const Function *function) {
+        Entry *entry;
+
+        assert(registry);
+        assert(function);
+
+        entry = registry_find_fid(registry, function->sysfs.fid);
+        if (entry && entry->function == function && entry->leaving && !function_is_busy(function))
+                registry_drop(registry, entry);
 }
 
 void registry_scan_begin(Registry *registry) {
@@ -198,7 +229,7 @@ void registry_scan_end(Registry *registry) {
 
         for (size_t i = registry->n_entries; i > 0; i--)
                 if (!registry->entries[i - 1].seen)
-                        registry_drop(registry, &registry->entries[i - 1], NULL);
+                        registry_leave(registry, &registry->entries[i - 1], NULL);
 }
 
 Function *registry_by_fid(const Registry *registry, uint32_t fid) {

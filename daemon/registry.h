@@ -17,10 +17,12 @@ typedef struct RegistryListener {
         /* It is in the registry now. */
         void (*added)(Function *function, void *userdata);
         /*
-         * It is about to leave the registry. now is what sysfs says of it, NULL if it is not there
-         * any more.
+         * It will leave the registry. now is what sysfs says of it, NULL if it is not there any
+         * more.
          */
-        void (*removing)(Function *function, const SysfsFunction *now, void *userdata);
+        void (*leaving)(Function *function, const SysfsFunction *now, void *userdata);
+        /* It leaves the registry now: its device is closed, or another function takes its place. */
+        void (*removing)(Function *function, void *userdata);
         void *userdata;
 } RegistryListener;
 
@@ -38,6 +40,11 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs);
 bool registry_keep(Registry *registry, const char *address);
 /* No zPCI function has this address. */
 void registry_remove(Registry *registry, const char *address);
+/*
+ * The worker is done with something for this function, be it in the registry or not. One that is leaving leaves now, if its
+ * device is closed.
+ */
+void registry_became_idle(Registry *registry, const Function *function);
 /* What is neither corrected nor kept between these two is removed. */
 void registry_scan_begin(Registry *registry);
 void registry_scan_end(Registry *registry);

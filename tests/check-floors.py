@@ -17,7 +17,8 @@ FLOORS = [
     ['util', 'names', 'parse', 'log', 'config-build'],  # config-build.h is made by Meson
     ['ccdf', 'pec', 'record', 'ring', 'balance', 'pairing', 'recovery-limit', 'state', 'config',
      'journal-entry'],
-    ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'node-watch'],
+    ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
+     'node-watch'],
     ['function', 'registry', 'observer'],
     ['bus', 'polkit', 'alert', 'journal-pump'],
     ['manager', 'main'],

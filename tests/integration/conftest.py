@@ -13,7 +13,16 @@ from service import Service
 from sim import Sim
 
 
-WRITE_CONFIG = 'mkdir -p "$(dirname "$1")"; cat > "$1"'
+# /etc and /usr/lib that can be written to without anybody else's seeing it.
+WRITABLE = '''
+for folder in /etc /usr/lib; do
+        mkdir -p /run/over$folder /run/work$folder
+        mount -t overlay -o lowerdir=$folder,upperdir=/run/over$folder,workdir=/run/work$folder overlay $folder
+done
+[ -s /etc/machine-id ] || mount --bind /run/machine-id /etc/machine-id
+'''
+
+WRITE_CONFIG = 'mkdir -p /run/zpci-errord.conf.d; cat > /run/zpci-errord.conf.d/50-test.conf'
 
 
 def pytest_addoption(parser):
@@ -58,11 +67,22 @@ def published(monitor, journald):
 
 @pytest.fixture
 def configure(namespace):
-    """configure(TEXT) writes a drop-in of the daemon's configuration, or another file. As it is at first, a function is
+    """configure(TEXT) writes a drop-in of the daemon's configuration. As it is at first, a function is
     claimed at once, and recovered any number of times."""
-    def write(text, path='/run/zpci-errord.conf.d/50-test.conf'):
-        subprocess.run(namespace.command('sh', '-euc', WRITE_CONFIG, 'sh', path), input=text, text=True, check=True)
+    def write(text):
+        subprocess.run(namespace.command('sh', '-euc', WRITE_CONFIG), input=text, text=True, check=True)
     write('[Errord]\nSettleSec=0\nRecoveryLimit=off\n')
+    return write
+
+
+@pytest.fixture
+def write(namespace):
+    """write(PATH, TEXT) for the namespace only; without TEXT, the file goes."""
+    subprocess.run(namespace.command('sh', '-euc', WRITABLE), check=True)
+
+    def write(path, text=None):
+        command = 'rm "$0"' if text is None else 'mkdir -p "$(dirname "$0")"; cat > "$0"'
+        subprocess.run(namespace.command('sh', '-euc', command, path), input=(text or '').encode(), check=True)
     return write
 
 

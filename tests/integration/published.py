@@ -12,7 +12,7 @@ FUNCTION = 'org.zpci.Errord1.Function'
 NAMES = Path(__file__).parents[2] / 'common' / 'names.h'
 MESSAGE_IDS = dict(re.findall(r'ERRORD_MESSAGE_(\w+)_ID +"([0-9a-f]{32})"', NAMES.read_text()))
 
-PRIORITIES = {'permanent': '2', 'recoverable': '3', 'informational': '5'}
+PRIORITIES = {'permanent': '2', 'recoverable': '3', 'unknown': '3', 'informational': '5'}
 
 
 def path(fid):

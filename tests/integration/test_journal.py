@@ -78,8 +78,10 @@ def test_messages_of_its_own(sim, daemon, journald, published):
     published.monitor.wait('InterfacesRemoved')
     journald.thaw()
 
-    sim.remove(sim.list()[-1])
-    told(journald, 'gone: ', f'ZPCI_ADDRESS={count:04x}:00:00.0')
+    told(journald, 'of the daemon about itself are missing here')
+    last = sim.list()[-1]
+    sim.remove(last)
+    told(journald, 'gone: ', f'ZPCI_ADDRESS={last}')
     entries = [entry['MESSAGE'] for entry in journald.entries('SYSLOG_IDENTIFIER=zpci-errord')]
     missing = [int(message.split()[0]) for message in entries if 'of the daemon about itself' in message]
     there = [message for message in entries if re.search(': (appeared,|claimed|gone:)', message)]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A mount namespace with a /run of its own and what is written to /etc for itself, so that tests never meet the
-machine's services."""
+"""A mount namespace with a /run of its own, so that tests never meet the machine's services."""
 import os
 import subprocess
 
@@ -8,8 +7,7 @@ import subprocess
 SETUP = r'''
 set -eu
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir /run/log /run/systemd /run/.etc /run/.etc-work
-mount -t overlay -o lowerdir=/etc,upperdir=/run/.etc,workdir=/run/.etc-work overlay /etc
+mkdir /run/log /run/systemd
 if [ ! -s /etc/machine-id ]; then
         systemd-id128 new > /run/machine-id
         mount --bind /run/machine-id /etc/machine-id

@@ -45,17 +45,22 @@ int sim_kmsg_open(Sim *sim, int flags) {
         return fd;
 }
 
+/* Leaves errno alone: it may belong to a call on a file that is none of ours. */
 static bool is_kmsg(int fd) {
-        struct sockaddr_un sa;
+        struct sockaddr_un sa = {};
         socklen_t size = sizeof(sa);
         Sim *sim = sim_here();
-        size_t n;
+        int saved = errno;
+        bool ours = false;
 
-        if (!sim || syscall(SYS_getpeername, fd, &sa, &size) < 0 || sa.sun_family != AF_UNIX)
-                return false;
-        n = strlen(sim->dir);
-        return strncmp(sa.sun_path, sim->dir, n) == 0 &&
-               strcmp(sa.sun_path + n, "/sim/kernel") == 0;
+        if (sim && syscall(SYS_getpeername, fd, &sa, &size) >= 0 && sa.sun_family == AF_UNIX) {
+                size_t n = strlen(sim->dir);
+
+                ours = strncmp(sa.sun_path, sim->dir, n) == 0 &&
+                       strcmp(sa.sun_path + n, "/sim/kernel") == 0;
+        }
+        errno = saved;
+        return ours;
 }
 
 /* Asks the controller to go on elsewhere, and drops what it has sent until it says that it does. */

@@ -139,7 +139,7 @@ static int get_ccdf(Sim *sim, SimFunction *f, const uint8_t *payload) {
                 return r;
 
         /* A record that has grown: what follows is 0x20, 0x21, ... */
-        for (uint32_t done = 0; r == 0 && done < length; done += (uint32_t) sizeof(chunk)) {
+        for (size_t done = 0; r == 0 && done < length; done += sizeof(chunk)) {
                 size_t n = length - done < sizeof(chunk) ? length - done : sizeof(chunk);
 
                 for (size_t i = 0; i < sizeof(chunk); i++)

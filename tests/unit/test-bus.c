@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The life of the connection. */
+/* The life of the connection. Its timers are let expire, rather than waited for. */
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -12,7 +13,15 @@
 #include "bus-fixture.h"
 #include "bus.h"
 #include "fake-bus.h"
+#include "fake-timers.h"
 #include "ring-fixture.h"
+
+/* In the order in which they are made. */
+typedef enum Timer {
+        TIMER_CONNECT,
+        TIMER_NAME,
+        TIMER_PATIENCE,
+} Timer;
 
 typedef struct Fixture {
         BusFixture base;
@@ -50,6 +59,7 @@ static void daemon_starts(Fixture *f) {
 static int setup(void **state) {
         Fixture *f = calloc(1, sizeof(*f));
 
+        fake_timers_reset();
         assert_non_null(f);
         bus_fixture_setup(&f->base, 65536);
         fake_bus_setup(&f->fake, f->base.event);
@@ -93,6 +103,22 @@ static void wait_for(Fixture *f, bool (*condition)(void *userdata), const char *
         bus_fixture_wait(f->base.event, condition, f, what);
 }
 
+/* Lets a timer expire, once it was started with this delay. */
+static void expire(Fixture *f, Timer timer, uint64_t delay_usec) {
+        char what[64];
+
+        (void) snprintf(what,
+                        sizeof(what),
+                        "timer %u to be started with %llu us",
+                        (unsigned) timer,
+                        (unsigned long long) delay_usec);
+        bus_fixture_wait(f->base.event,
+                         fake_timer_is_started,
+                         &(FakeTimerStart){ (unsigned) timer, delay_usec },
+                         what);
+        fake_timer_expire((unsigned) timer);
+}
+
 static void start_connected(Fixture *f) {
         fake_bus_appear(&f->fake);
         daemon_starts(f);
@@ -109,10 +135,16 @@ static void test_connects(void **state) {
         assert_int_equal(f->fake.n_requests, 1);
         wait_for(f, is_told_all, "the error of the former run");
 
+        /* The end of patience is nothing to somebody who has what he waited for. */
+        expire(f, TIMER_PATIENCE, 5 * USEC_PER_SEC);
         an_error(f);
         wait_for(f, is_told_all, "the error");
-        assert_int_equal(f->fake.n_errors, 2);
+        assert_true(fake_timer_has_expired(TIMER_PATIENCE));
+        an_error(f);
+        wait_for(f, is_told_all, "one more error");
+        assert_int_equal(f->fake.n_errors, 3);
         assert_int_equal(f->n_ready, 1);
+        assert_int_equal(f->base.n_warnings, 0);
 }
 
 static bool has_three_signals(void *userdata) {
@@ -157,6 +189,11 @@ static void test_absent(void **state) {
         an_error(f);
         assert_int_equal(bus_finish(f->bus), 2);
 
+        for (uint64_t s = 1; s < 60; s *= 2)
+                expire(f, TIMER_CONNECT, s * USEC_PER_SEC);
+        expire(f, TIMER_PATIENCE, 5 * USEC_PER_SEC);
+        expire(f, TIMER_CONNECT, 60 * USEC_PER_SEC);
+        expire(f, TIMER_CONNECT, 60 * USEC_PER_SEC);
         fake_bus_appear(&f->fake);
         wait_for(f, is_told_all, "the errors");
         assert_int_equal(f->fake.n_errors, 2);
@@ -189,9 +226,19 @@ static void test_name_taken_for_a_moment(void **state) {
         Fixture *f = *state;
 
         f->fake.n_name_exists = 2;
-        start_connected(f);
+        fake_bus_appear(&f->fake);
+        daemon_starts(f);
+        expire(f, TIMER_NAME, 100 * USEC_PER_MSEC);
+        wait_for(f, is_ready, "the name");
+        assert_true(f->connected);
         assert_int_equal(f->fake.n_requests, 3);
         assert_int_equal(f->n_name_taken, 0);
+}
+
+static bool is_refused_again(void *userdata) {
+        Fixture *f = userdata;
+
+        return f->fake.n_requests == 2;
 }
 
 static void test_name_refused(void **state) {
@@ -204,43 +251,34 @@ static void test_name_refused(void **state) {
         assert_false(f->connected);
         assert_non_null(strstr(f->base.last_warning, "org.zpci.Errord1.conf"));
 
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
+        wait_for(f, is_refused_again, "a second attempt");
         f->fake.name_error = NULL;
         an_error(f);
+        expire(f, TIMER_CONNECT, 2 * USEC_PER_SEC);
         wait_for(f, is_told_all, "the error");
-        assert_int_equal(f->fake.n_connections, 2);
         assert_int_equal(f->base.n_warnings, 1);
 }
 
-static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
-        uint64_t *longest = userdata, now = now_usec(CLOCK_MONOTONIC);
+static bool is_accepted(void *userdata) {
+        Fixture *f = userdata;
 
-        if (now - usec > *longest)
-                *longest = now - usec;
-        assert_true(sd_event_source_set_time(source, now + 10 * USEC_PER_MSEC) >= 0);
-        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return f->fake.n_connections > 0;
 }
 
-/*
- * The bus accepts the connection and says nothing. The loop goes on, and so does the daemon after
- * a while.
- */
+/* The bus accepts the connection and says nothing. The daemon goes on after a while. */
 static void test_hung(void **state) {
-        uint64_t longest = 0, begin = now_usec(CLOCK_MONOTONIC);
-        sd_event_source *ticks = NULL;
         Fixture *f = *state;
 
         f->fake.mute = true;
         fake_bus_appear(&f->fake);
         daemon_starts(f);
-        assert_true(sd_event_add_time(
-                            f->base.event, &ticks, CLOCK_MONOTONIC, begin, 1, on_tick, &longest) >=
-                    0);
+        wait_for(f, is_accepted, "the connection");
+        assert_int_equal(f->n_ready, 0);
+        expire(f, TIMER_PATIENCE, 5 * USEC_PER_SEC);
         wait_for(f, is_ready, "patience to end");
         assert_false(f->connected);
-        assert_true(now_usec(CLOCK_MONOTONIC) - begin >= 5 * USEC_PER_SEC);
-        assert_true(longest < 2 * USEC_PER_SEC);
         assert_non_null(strstr(f->base.last_warning, "does not answer"));
-        sd_event_source_disable_unref(ticks);
 
         /* It wakes up: the same connection goes on. */
         an_error(f);
@@ -266,12 +304,18 @@ static void test_goes_away(void **state) {
         an_error(f);
         an_error(f);
         fake_bus_appear(&f->fake);
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
         wait_for(f, is_told_all, "the errors meanwhile");
         assert_int_equal(f->fake.n_errors, 3);
         assert_int_equal(f->fake.n_added, 4);
         assert_int_equal(f->n_ready, 1);
         assert_int_equal(f->base.n_warnings, 1);
         assert_non_null(strstr(f->base.last_warning, "closed the connection"));
+
+        /* The next outage is another one. */
+        fake_bus_disappear(&f->fake);
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
+        assert_int_equal(f->base.n_warnings, 2);
 }
 
 static bool has_many_errors(void *userdata) {
@@ -305,9 +349,24 @@ static void test_takes_nothing(void **state) {
         assert_non_null(strstr(f->base.last_warning, "takes no messages"));
 
         /* A new connection goes on where the socket of the old one was full. */
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
         wait_for(f, has_many_errors, "errors on a new connection");
         assert_int_equal(f->fake.last_sequence, 20000 - n + f->fake.n_errors);
         assert_int_equal(f->fake.n_connections, 2);
+}
+
+/* Nor does the end of the loop wait for such a bus. */
+static void test_exit_while_hung(void **state) {
+        Fixture *f = *state;
+
+        start_connected(f);
+        assert_true(sd_bus_detach_event(f->fake.peer) >= 0);
+        for (unsigned i = 0; i < 20000; i++)
+                fixture_error(f->base.ring);
+        assert_true(bus_finish(f->bus) > 0);
+
+        assert_true(sd_event_exit(f->base.event, 42) >= 0);
+        assert_int_equal(sd_event_loop(f->base.event), 42);
 }
 
 static void test_finish(void **state) {
@@ -334,6 +393,7 @@ int main(void) {
                 bus_test(test_hung),
                 bus_test(test_goes_away),
                 bus_test(test_takes_nothing),
+                bus_test(test_exit_while_hung),
                 bus_test(test_finish),
         };
 

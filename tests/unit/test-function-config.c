@@ -119,14 +119,21 @@ static void on_added(Function *f, void *userdata) {
         n_added++;
 }
 
-static void on_removing(Function *f, const SysfsFunction *now, void *userdata) {
-        assert_true(!now || now->vfio_bound);
+static void on_leaving(Function *f, const SysfsFunction *now, void *userdata) {
+        assert_true(now->vfio_bound);
+}
+
+static void on_removing(Function *f, void *userdata) {
         n_removed++;
 }
 
 /* It went and came back before we looked: a new life, with nothing held against it. */
 static void test_bound_again(void **state) {
-        static const RegistryListener listener = { .added = on_added, .removing = on_removing };
+        static const RegistryListener listener = {
+                .added = on_added,
+                .leaving = on_leaving,
+                .removing = on_removing,
+        };
         _cleanup_(registry_freep) Registry *registry = NULL;
         SysfsFunction sysfs = example;
         Bench *b = *state;

@@ -50,7 +50,7 @@ PLACES = [
 ]
 
 
-def test_precedence(sim, daemon, configure, published, reload):
+def test_precedence(sim, daemon, configure, write, published, reload):
     selectors = ['{number:04x}:*', 'fid:{fid:x}', 'fid:{fid:#010x}', 'pchid:{pchid:x}', 'pchid:{pchid:#06x}']
     other, etc, expected = errord(SettleSec=0), '', {}
     for number, places in enumerate(PLACES, 1):
@@ -65,7 +65,7 @@ def test_precedence(sim, daemon, configure, published, reload):
             etc += function(selector, Policy=places[2])
         expected[number] = next((place for place in reversed(places) if place), None)
     configure(other)
-    configure(etc, ETC)
+    write(ETC, etc)
 
     def check(of_the_rest):
         policies = {number: policy or of_the_rest for number, policy in expected.items()}
@@ -90,26 +90,26 @@ def test_precedence(sim, daemon, configure, published, reload):
     check('ignore')
 
 
-def test_last_section_wins(sim, daemon, configure, published, reload):
+def test_last_section_wins(sim, daemon, write, published, reload):
     sim.add(A, fid=0x10, **FAST)
     daemon.start()
-    configure(function('fid:10', Policy='observe') + function('0001:*', Policy='claim'), ETC)
+    write(ETC, function('fid:10', Policy='observe') + function('0001:*', Policy='claim'))
     reload()
     sim.wait(A, 'held=1')
-    configure(function('pchid:0', Policy='claim') + function('*', Policy='ignore'), RUN)
+    write(RUN, function('pchid:0', Policy='claim') + function('*', Policy='ignore'))
     reload()
     published.wait_state(0x10, 'claimed')
-    configure(function('0001:*', Policy='claim') + function('fid:10', Policy='observe'), ETC)
+    write(ETC, function('0001:*', Policy='claim') + function('fid:10', Policy='observe'))
     reload()
     published.wait_state(0x10, 'observed', 'policy')
 
 
-def test_reload_keeps_what_is_held(sim, daemon, configure, published, reload):
+def test_reload_keeps_what_is_held(sim, daemon, configure, write, published, reload):
     """However much of the configuration changes, and whatever goes on: no record is lost, no device is let go of."""
     addresses = [f'{number:04x}:00:00.0' for number in range(1, 9)]
     for fid, address in enumerate(addresses, 1):
         sim.add(address, fid=fid, **FAST)
-    configure(errord(RecoveryLimit='off'), ETC)
+    write(ETC, errord(RecoveryLimit='off'))
     daemon.start('--policy=claim')
     for address in addresses:
         sim.wait(address, 'err_armed=1')
@@ -168,14 +168,14 @@ def test_reload_of_what_is_going_on(sim, daemon, configure, published, reload):
     assert sim.wait(A, 'pending=0')['resets'] == 0
 
 
-def test_complaints(sim, daemon, journald, configure, published, reload):
+def test_complaints(sim, daemon, journald, write, published, reload):
     """What is wrong is told with its place, and the rest counts; after a reload just as at the start."""
     name = '/run/zpci-errord.conf.d/{}.conf'
-    configure('[Errord]\nSettleSec=0\n\nPolicy=grab\nRecovery=\nRecoveryLimit=often\nColour=red\n'
-              '[Misc]\nKey=1\n[Function eth0]\nPolicy=claim\n[Function fid:10]\nRecords=7\nPolicy=claim\n', name.format(10))
-    configure('[Errord\n', name.format(20))
-    configure('\x7fELF\0\1\2\xff\n' * 1000, name.format(30))
-    configure(errord(Policy='observe'), name.format(40))
+    write(name.format(10), '[Errord]\nSettleSec=0\n\nPolicy=grab\nRecovery=\nRecoveryLimit=often\nColour=red\n'
+          '[Misc]\nKey=1\n[Function eth0]\nPolicy=claim\n[Function fid:10]\nRecords=7\nPolicy=claim\n')
+    write(name.format(20), '[Errord\n')
+    write(name.format(30), '\x7fELF\0\1\2\n' * 1000)
+    write(name.format(40), errord(Policy='observe'))
     sim.add(A, fid=0x10, **FAST)
     sim.add(B, fid=0x20, **FAST)
     daemon.start(**TO_JOURNAL)
