@@ -102,6 +102,7 @@ struct Function {
         /* Claiming: when to try (again). */
         sd_event_source *claim_timer;
         uint64_t backoff_usec;
+        uint64_t open_again_usec; /* for how long the kernel has been handling an error */
 
         /* Recovery of what we hold. */
         RecordRecovery recovery;
