@@ -13,6 +13,9 @@
 /* The kernel is just handling an error: that takes tens of milliseconds. */
 #define OPEN_AGAIN_USEC (20 * USEC_PER_MSEC)
 
+/* Left to itself, sd-event would take a quarter of a second. */
+#define ACCURACY_USEC (5 * USEC_PER_MSEC)
+
 /* Somebody may be waiting in an unbind, and should not have to wait for a second. */
 #define LEAVE_USEC (700 * USEC_PER_MSEC)
 
@@ -36,7 +39,7 @@ static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
                               &f->claim_timer,
                               CLOCK_MONOTONIC,
                               time_usec,
-                              0,
+                              ACCURACY_USEC,
                               on_claim_timer,
                               f);
         if (r < 0)
@@ -93,18 +96,16 @@ static void function_say_not_opened(Function *f, int error) {
 }
 
 static void function_not_opened(Function *f, int error) {
-        if (error == -EAGAIN) {
-                /*
-                 * For a second: the handling of an error is over sooner, or something is wrong with
-                 * it.
-                 */
-                if (f->backoff_usec < USEC_PER_SEC) {
-                        f->facts.waiting = true;
-                        f->backoff_usec += OPEN_AGAIN_USEC;
-                        function_arm_claim_timer(f, now_usec(CLOCK_MONOTONIC) + OPEN_AGAIN_USEC);
-                        return;
-                }
+        /*
+         * For a second: the handling of an error is over sooner, or something is wrong with it.
+         */
+        if (error == -EAGAIN && f->open_again_usec < USEC_PER_SEC) {
+                f->facts.waiting = true;
+                f->open_again_usec += OPEN_AGAIN_USEC;
+                function_arm_claim_timer(f, now_usec(CLOCK_MONOTONIC) + OPEN_AGAIN_USEC);
+                return;
         }
+        f->open_again_usec = 0;
 
         function_say_not_opened(f, error);
         if (error == -EOPNOTSUPP) {
@@ -121,6 +122,7 @@ static void function_opened(Function *f, VfioDevice *device) {
         f->facts.held = true;
         f->errors = f->errors_recovered = f->errors_resetting = 0;
         f->opened_now = true;
+        f->open_again_usec = 0;
         f->leave_deadline_usec = 0;
         f->interface = vfio_interface(device);
 

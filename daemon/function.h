@@ -104,6 +104,7 @@ struct Function {
         uint64_t bound_usec; /* CLOCK_MONOTONIC, since when it is bound and settling */
         sd_event_source *claim_timer;
         uint64_t backoff_usec;
+        uint64_t open_again_usec; /* for how long the kernel has been handling an error */
 
         /* Recovery of what we hold. */
         RecordRecovery recovery;

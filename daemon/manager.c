@@ -287,6 +287,7 @@ int manager_run(Manager *m) {
         if (r < 0)
                 return log_error(m->log, r, "The event loop failed");
 
+        observer_finish(m->observer);
         journal_rest = journal_pump_finish(m->journal_pump);
         bus_rest = bus_finish(m->bus);
         if (journal_rest > 0 || bus_rest > 0)

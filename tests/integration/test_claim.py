@@ -288,9 +288,9 @@ def test_restart(sim, daemon, published):
 
 def test_journal_of_states(sim, daemon, published):
     """Under a service manager states are journal entries of their own kind, found by address."""
-    daemon.start('--policy=claim', JOURNAL_STREAM='1:1')
     sim.add(A, fid=0x10, **FAST)
     sim.hold(A)
+    daemon.start('--policy=claim', JOURNAL_STREAM='1:1')
     published.wait_state(0x10, 'observed', 'busy')
     sim.unhold(A)
     published.wait_state(0x10, 'claimed')

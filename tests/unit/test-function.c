@@ -92,10 +92,37 @@ static void test_open_again(void **state) {
 
         fake_kernel.open_error = -EAGAIN;
         begin(b);
-        run_until(b, b->function->backoff_usec > 0);
+        run_until(b, b->function->open_again_usec > 0);
         assert_state(b, FUNCTION_OBSERVED, "settling");
         fake_kernel.open_error = 0;
         run_until(b, b->function->state == FUNCTION_CLAIMED);
+        assert_int_equal(b->function->open_again_usec, 0);
+}
+
+/* Whoever held it let go because of an error, which the kernel is handling: no reason to stay away for long. */
+static void test_open_again_after_busy(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EBUSY;
+        begin(b);
+        run_until(b, strcmp(b->function->reason, "busy") == 0);
+        fake_kernel.open_error = -EAGAIN;
+        run_until(b, b->function->open_again_usec > 0);
+        assert_state(b, FUNCTION_OBSERVED, "busy");
+        assert_int_equal(b->function->backoff_usec, USEC_PER_SEC);
+        fake_kernel.open_error = 0;
+        run_until(b, b->function->state == FUNCTION_CLAIMED);
+}
+
+/* Handled for more than a second: something is wrong, which is said. */
+static void test_open_again_in_vain(void **state) {
+        Bench *b = *state;
+
+        fake_kernel.open_error = -EAGAIN;
+        begin(b);
+        run_until(b, b->function->state == FUNCTION_FAILED);
+        assert_state(b, FUNCTION_FAILED, "EAGAIN");
+        assert_int_equal(b->function->backoff_usec, USEC_PER_SEC);
 }
 
 static void test_unsupported(void **state) {
@@ -273,6 +300,8 @@ int main(void) {
                 TEST(test_overflow),
                 TEST(test_busy),
                 TEST(test_open_again),
+                TEST(test_open_again_after_busy),
+                TEST(test_open_again_in_vain),
                 TEST(test_unsupported),
                 TEST(test_denied),
                 TEST(test_permanent),
