@@ -156,28 +156,57 @@ Function *function_unref(Function *f) {
         return NULL;
 }
 
-void function_correct(Function *f, const SysfsFunction *sysfs) {
-        bool changed;
-
-        assert(f);
-        assert(sysfs);
-        assert(f->sysfs.fid == sysfs->fid);
-        assert(f->sysfs.binding == sysfs->binding);
-
-        changed = strcmp(f->sysfs.driver, sysfs->driver) != 0 || f->sysfs.fh != sysfs->fh;
-        if (strcmp(f->sysfs.driver, sysfs->driver) != 0)
+static void function_log_binding(Function *f, const SysfsFunction *now) {
+        if (strcmp(f->sysfs.driver, now->driver) != 0)
                 (void) function_log(f,
                                     LOG_INFO,
                                     0,
                                     ERRORD_MESSAGE_STATE_ID,
                                     "driver changed from %s to %s",
                                     f->sysfs.driver,
-                                    sysfs->driver);
+                                    now->driver);
+        else if (f->sysfs.binding != now->binding)
+                (void) function_log(f,
+                                    LOG_INFO,
+                                    0,
+                                    ERRORD_MESSAGE_STATE_ID,
+                                    "%s was bound to it again",
+                                    now->driver);
+}
+
+/* It went and came back before we looked. */
+static void function_bound_again(Function *f) {
+        Facts *facts = &f->facts;
+
+        facts->settled = facts->waiting = facts->released = false;
+        facts->unsupported = facts->permanent = facts->recovery_limit = false;
+        facts->error = 0;
+        f->recoveries = (RecoveryHistory){ 0 };
+        f->backoff_usec = 0;
+        f->bound_usec = now_usec(CLOCK_MONOTONIC);
+
+        /* What is left of the former binding, if the function vanished from under us. */
+        if (f->device)
+                facts->requested = true;
+}
+
+void function_correct(Function *f, const SysfsFunction *sysfs) {
+        bool changed, bound_again;
+
+        assert(f);
+        assert(sysfs);
+        assert(f->sysfs.fid == sysfs->fid);
+
+        changed = strcmp(f->sysfs.driver, sysfs->driver) != 0 || f->sysfs.fh != sysfs->fh;
+        bound_again = f->sysfs.binding != sysfs->binding;
+        function_log_binding(f, sysfs);
 
         f->sysfs = *sysfs;
         if (changed)
                 function_changed(f, FUNCTION_CHANGED_SYSFS);
 
+        if (bound_again)
+                function_bound_again(f);
         function_configure(f);
         function_recover_if_due(f);
         function_update(f);

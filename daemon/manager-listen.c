@@ -50,13 +50,12 @@ static void on_function_leaving(Function *f, const SysfsFunction *now, void *use
 
         if (!now)
                 why = "it is not there any more";
-        else if (now->vfio_bound && now->binding == f->sysfs.binding)
+        else if (now->vfio_bound)
                 why = "its policy is ignore now";
         else if (now->driver[0] == '\0')
                 why = "no driver is bound to it any more";
         else if (strcmp(now->driver, f->sysfs.driver) == 0)
-                why = now->vfio_bound ? "its driver was bound to it again"
-                                      : "its driver took its VFIO device away";
+                why = "its driver took its VFIO device away";
         else {
                 (void) function_log(f,
                                     LOG_INFO,

@@ -166,9 +166,8 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
                 return 0;
         }
 
-        /* Back already, perhaps before we saw it go: it begins anew, and finds its device busy for a moment. */
-        if (entry && (entry->leaving || entry->function->sysfs.binding != sysfs->binding)) {
-                registry_dismiss(registry, entry, sysfs);
+        /* Back already: it begins anew, and finds its device busy for a moment. */
+        if (entry && entry->leaving) {
                 registry_drop(registry, entry);
                 entry = NULL;
         }

@@ -5,8 +5,8 @@
  * All functions that have an object: the VFIO-bound zPCI functions that are not ignored, by FID and
  * by address.
  *
- * A FID that comes back at another address, or bound anew, is removed and added. Another FID at the same
- * address: the old object goes first.
+ * A FID that comes back at another address is removed and added. Another FID at the same address:
+ * the old object goes first.
  */
 
 #include "function.h"

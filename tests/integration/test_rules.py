@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from bystander import FAST, TO_JOURNAL, Bystander, told
-from published import path
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
@@ -254,10 +253,9 @@ def test_recovery_limit(sim, daemon, journald, configure, published, reload):
     sim.bind(A)
     daemon.thaw()
     sim.wait(A, 'held=1')
-    assert published.comings_and_goings() == [('Removed', 0x10), ('Added', 0x10)]
-    told(journald, 'gone: its driver was bound to it again', f'ZPCI_ADDRESS={A}')
+    assert published.comings_and_goings() == []
+    told(journald, 'vfio-pci was bound to it again', f'ZPCI_ADDRESS={A}')
     exhaust()
-    assert path(0x10) in published.objects()
 
 
 def test_no_recovery_reaches_no_limit(sim, daemon, configure, published):

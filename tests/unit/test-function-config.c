@@ -113,64 +113,52 @@ static void test_recovery_below_limit(void **state) {
         assert_int_equal(fake_kernel.n_closes, 0);
 }
 
-static unsigned n_added, n_removed;
-
-static void on_added(Function *f, void *userdata) {
-        n_added++;
-}
-
-static void on_leaving(Function *f, const SysfsFunction *now, void *userdata) {
-        assert_true(now->vfio_bound);
-}
-
-static void on_removing(Function *f, void *userdata) {
-        n_removed++;
-}
-
 /* It went and came back before we looked: a new life, with nothing held against it. */
 static void test_bound_again(void **state) {
-        static const RegistryListener listener = {
-                .added = on_added,
-                .leaving = on_leaving,
-                .removing = on_removing,
-        };
-        _cleanup_(registry_freep) Registry *registry = NULL;
         SysfsFunction sysfs = example;
         Bench *b = *state;
 
-        n_added = n_removed = 0;
         b->config.function.limit = (RecoveryLimit){ .count = 1, .interval_usec = WAIT_USEC * 360 };
-        assert_int_equal(registry_new(&b->context, &listener, &registry), 0);
-        sysfs.binding = 1;
-        assert_int_equal(registry_correct(registry, &sysfs), 0);
-        b->function = function_ref(registry_get(registry, 0));
-        run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
-        recover_once(b);
-        recover_once(b);
-        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
-        assert_int_equal(registry_correct(registry, &sysfs), 0);
-        run_dry(b);
-        assert_state(b, FUNCTION_FAILED, "recovery-limit");
-        assert_int_equal(n_added, 1);
-        assert_int_equal(n_removed, 0);
+        for (unsigned life = 1; life <= 3; life++) {
+                sysfs.binding = life;
+                if (b->function)
+                        function_correct(b->function, &sysfs);
+                else
+                        assert_int_equal(function_new(&b->context, &sysfs, &b->function), 0);
+                function_update(b->function);
+                run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
 
-        sysfs.binding = 2;
-        assert_int_equal(registry_correct(registry, &sysfs), 0);
-        assert_int_equal(n_added, 2);
-        assert_int_equal(n_removed, 1);
-        function_unref(b->function);
-        b->function = function_ref(registry_get(registry, 0));
-        run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
-        recover_once(b);
-        assert_state(b, FUNCTION_CLAIMED, "");
+                recover_once(b);
+                assert_state(b, FUNCTION_CLAIMED, "");
+                recover_once(b);
+                run_until(b, fake_kernel.n_closes == life && b->n_busy == 0);
+                assert_state(b, FUNCTION_FAILED, "recovery-limit");
+                function_correct(b->function, &sysfs);
+                run_dry(b);
+                assert_int_equal(fake_kernel.n_opens, life);
+        }
+}
+
+/* The same while its device is open: what we have of it is dead. */
+static void test_bound_again_while_held(void **state) {
+        SysfsFunction sysfs = example;
+        Bench *b = *state;
+
+        claim(b);
+        sysfs.binding = 1;
+        function_correct(b->function, &sysfs);
+        run_until(b, fake_kernel.n_opens == 2 && b->function->state == FUNCTION_CLAIMED);
+        assert_int_equal(fake_kernel.n_closes, 1);
+        run_until(b, b->n_busy == 0);
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
-                TEST(test_policy_changes),       TEST(test_settle_changes),
-                TEST(test_recovery_changes),     TEST(test_recovery_limit),
-                TEST(test_recovery_below_limit), TEST(test_bound_again),
+                TEST(test_policy_changes),         TEST(test_settle_changes),
+                TEST(test_recovery_changes),       TEST(test_recovery_limit),
+                TEST(test_recovery_below_limit),   TEST(test_bound_again),
+                TEST(test_bound_again_while_held),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
