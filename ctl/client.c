@@ -61,23 +61,23 @@ int client_fail(const Context *c, int r, const sd_bus_error *error) {
         assert(error);
 
         if (client_is_absent(error)) {
-                say(_("%s does not run%s%s. To start it now and at every boot: systemctl enable --now %s"),
-                    ERRORD_PROGRAM,
-                    c->host ? _(" on ") : "",
-                    c->host ? c->host : "",
-                    ERRORD_PROGRAM);
+                if (c->host)
+                        say(_("zpci-errord does not run on %s. To start it there, now and at every boot: "
+                              "systemctl enable --now zpci-errord"),
+                            c->host);
+                else
+                        say(_("zpci-errord does not run. To start it now and at every boot: "
+                              "systemctl enable --now zpci-errord"));
                 return EXIT_NO_DAEMON;
         }
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 return fail(
-                        _("The system bus does not let you ask %s: be root, or a member of the group "
-                          "systemd-journal or adm. Or its policy file %s.conf is not installed"),
-                        ERRORD_PROGRAM,
+                        _("The system bus does not let you ask zpci-errord: be root, or a member of the "
+                          "group systemd-journal or adm. Or its policy file %s.conf is not installed"),
                         ERRORD_BUS_NAME);
         if (r == -ETIMEDOUT)
-                return fail(_("%s does not answer. What it does: systemctl status %s"),
-                            ERRORD_PROGRAM,
-                            ERRORD_PROGRAM);
+                return fail(_(
+                        "zpci-errord does not answer. To see what it does: systemctl status zpci-errord"));
         if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
                 return fail_connection(c, r);
         return fail("%s", error->message ? error->message : strerror(-r));

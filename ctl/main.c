@@ -224,7 +224,7 @@ static int run(Context *c, int argc, char *argv[]) {
 
 /* Standard output as it is before a pager comes. */
 static void look_at_terminal(Context *c) {
-        const char *term = getenv("TERM");
+        const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR"); /* see no-color.org */
         struct winsize size;
 
         if (!isatty(STDOUT_FILENO))
@@ -232,7 +232,7 @@ static void look_at_terminal(Context *c) {
 
         c->columns =
                 ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0 ? size.ws_col : 80;
-        c->colours = !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
+        c->colours = (!no_color || !no_color[0]) && term && strcmp(term, "dumb") != 0;
 }
 
 int main(int argc, char *argv[]) {
