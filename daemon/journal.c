@@ -20,7 +20,8 @@
 
 struct Journal {
         sd_event *event;
-        sd_event_source *writable; /* of fd */
+        sd_event_source *writable; /* of fd; made when it is first full, so that what the daemon
+                                    * says after its event loop ended still gets through */
         sd_event_source *timer;
         struct sockaddr_un address;
         int fd;
@@ -116,14 +117,23 @@ static int journal_connect(Journal *journal) {
             connect(fd, (const struct sockaddr *) &journal->address, sizeof(journal->address)) < 0)
                 return journal_wait_until(journal, journal->connect_usec);
 
-        if (sd_event_add_io(
-                    journal->event, &journal->writable, fd, EPOLLOUT, journal_wake_up, journal) < 0)
-                return journal_wait_until(journal, journal->connect_usec);
-        (void) sd_event_source_set_enabled(journal->writable, SD_EVENT_OFF);
-        (void) sd_event_source_set_description(journal->writable, "journal-writable");
-
         journal->fd = TAKE_FD(fd);
         return 0;
+}
+
+/* Has the loop wake up when journald has room again. */
+static int journal_wait_writable(Journal *journal) {
+        if (!journal->writable && sd_event_add_io(journal->event,
+                                                  &journal->writable,
+                                                  journal->fd,
+                                                  EPOLLOUT,
+                                                  journal_wake_up,
+                                                  journal) < 0)
+                return journal_wait_until(journal, now_usec(CLOCK_MONOTONIC) + SHORTAGE_USEC);
+
+        (void) sd_event_source_set_description(journal->writable, "journal-writable");
+        (void) sd_event_source_set_enabled(journal->writable, SD_EVENT_ONESHOT);
+        return -EAGAIN;
 }
 
 static int journal_sendmsg_memfd(const Journal *journal, const struct iovec *iov, size_t n_iov) {
@@ -173,8 +183,7 @@ static int journal_transmit(Journal *journal, struct iovec *iov, size_t n_iov) {
                 r = journal_sendmsg(journal, iov, n_iov);
                 switch (r) {
                 case -EAGAIN:
-                        (void) sd_event_source_set_enabled(journal->writable, SD_EVENT_ONESHOT);
-                        return -EAGAIN;
+                        return journal_wait_writable(journal);
 
                 case -ENOBUFS:
                 case -ENOMEM:

@@ -259,17 +259,51 @@ int kmsg_open_fd(
         return 0;
 }
 
+/*
+ * Goes to the end of the log by reading it, for only its last line tells where that is: the next run has to know, even
+ * if nothing is logged until this one ends. *ret_sequence stays as it was if there is no line.
+ */
+static int kmsg_go_to_end(int fd, uint64_t *ret_sequence) {
+        char line[KMSG_LINE_MAX];
+        unsigned n_refused = 0;
+        KmsgError error;
+
+        while (n_refused < KMSG_BATCH) {
+                ssize_t n = read(fd, line, sizeof(line));
+
+                if (n == 0)
+                        return -EIO;
+                if (n < 0 && errno == EAGAIN)
+                        return 0;
+                if (n < 0 && errno != EINTR && errno != EPIPE && errno != EINVAL)
+                        return -errno;
+
+                n_refused = n < 0 ? n_refused + 1 : 0;
+                if (n > 0)
+                        (void) kmsg_parse(line, (size_t) n, &error, ret_sequence);
+        }
+
+        return -EIO;
+}
+
 int kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret) {
         _cleanup_close_ int fd = -EBADF;
+        int r;
 
         fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return -errno;
 
-        if (sequence == UINT64_MAX && lseek(fd, 0, SEEK_END) < 0)
-                return -errno;
+        if (sequence == UINT64_MAX) {
+                r = kmsg_go_to_end(fd, &sequence);
+                if (r < 0)
+                        return r;
+        }
 
-        return kmsg_open_fd(event, TAKE_FD(fd), sequence, listener, ret);
+        r = kmsg_open_fd(event, TAKE_FD(fd), sequence, listener, ret);
+        if (r >= 0 && sequence != UINT64_MAX)
+                listener->progress(sequence, listener->userdata);
+        return r;
 }
 
 Kmsg *kmsg_close(Kmsg *kmsg) {

@@ -13,6 +13,7 @@
 #include "journal-pump.h"
 #include "journal.h"
 #include "manager.h"
+#include "notify.h"
 #include "observer.h"
 #include "registry.h"
 #include "uevent.h"
@@ -23,6 +24,7 @@ struct Manager {
         Config config;
         sd_event *event;
         Ring *ring;
+        Notify *notify;
         Journal *journal;
         JournalPump *journal_pump;
         Worker *worker;

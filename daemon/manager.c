@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 
 #include "manager-private.h"
 #include "names.h"
@@ -178,6 +177,9 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         if (r < 0)
                 return log_error(log, r, "Cannot make the connection to the journal");
         log_set_sink(log, journal_send_or_queue, m->journal);
+        r = notify_new(m->event, &m->notify);
+        if (r < 0)
+                return log_error(log, r, "Cannot talk to the service manager ($NOTIFY_SOCKET)");
 
         r = manager_configure(m);
         if (r < 0)
@@ -212,6 +214,7 @@ Manager *manager_free(Manager *m) {
         log_set_sink(m->log, NULL, NULL);
         m->journal = journal_free(m->journal);
         m->ring = ring_free(m->ring);
+        m->notify = notify_free(m->notify);
         m->event = sd_event_unref(m->event);
         free(m);
         return NULL;
@@ -224,7 +227,7 @@ void manager_say_status(Manager *m) {
                 if (registry_get(m->registry, i)->facts.held)
                         held++;
 
-        (void) sd_notifyf(0, "STATUS=Watching %zu PCI functions, holding %zu of them", n, held);
+        notify_status(m->notify, "Watching %zu PCI functions, holding %zu of them", n, held);
 }
 
 /* What an administrator should hear at once, rather than miss records and wonder. */
@@ -276,7 +279,7 @@ void manager_start(Manager *m) {
         m->started = true;
         manager_say_start(m);
         manager_say_status(m);
-        (void) sd_notify(0, "READY=1");
+        notify_ready(m->notify);
 }
 
 void manager_check_stopped(Manager *m) {
@@ -301,7 +304,7 @@ void manager_stop(Manager *m) {
                 return;
 
         m->stopping = true;
-        (void) sd_notify(0, "STOPPING=1");
+        notify_stopping(m->notify);
         (void) sd_event_add_time_relative(
                 m->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timer, m);
 
@@ -316,14 +319,11 @@ int manager_run(Manager *m) {
 
         assert(m);
 
-        r = sd_event_set_watchdog(m->event, true);
-        if (r < 0)
-                (void) log_warning(m->log, r, "Cannot feed the watchdog");
-
         r = sd_event_loop(m->event);
         if (r < 0)
                 return log_error(m->log, r, "The event loop failed");
 
+        observer_finish(m->observer);
         journal_rest = journal_pump_finish(m->journal_pump);
         bus_rest = bus_finish(m->bus);
         if (journal_rest > 0 || bus_rest > 0)

@@ -49,6 +49,8 @@ static void observer_publish(Observer *o, const PairingAccount *account, const u
         record = ring_reserve(ring, RECORD_ERROR, &identity);
         record->source = (uint8_t) account->source;
         record->pec = account->pec;
+        /* When it happened, not when we stopped waiting for a richer account. */
+        record->realtime_usec -= record->monotonic_usec - account->time_usec;
         record->monotonic_usec = account->time_usec;
         ring_commit(ring, record);
         function_count_error(f, record);
@@ -91,15 +93,18 @@ static void observer_publish_due(Observer *o, uint64_t now, const uint32_t *sett
                 ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        Observer *o = userdata;
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
-
-        assert(o);
-
+static void observer_time_is_up(Observer *o, uint64_t now) {
         observer_read_ring(o);
         observer_defer_opening(o, now);
         observer_publish_due(o, now, NULL);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Observer *o = userdata;
+
+        assert(o);
+
+        observer_time_is_up(o, now_usec(CLOCK_MONOTONIC));
         return 0;
 }
 
@@ -183,13 +188,17 @@ Observer *observer_free(Observer *o) {
 static void on_kmsg_error(const KmsgError *error, void *userdata) {
         Observer *o = userdata;
 
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
         /* Functions of host drivers, and those that are ignored, are not ours to tell of. */
-        if (registry_by_fid(o->registry, error->fid))
-                pairing_kmsg(o->pairing,
-                             error->fid,
-                             error->pec,
-                             error->monotonic_usec,
-                             now_usec(CLOCK_MONOTONIC));
+        if (!registry_by_fid(o->registry, error->fid))
+                return;
+
+        pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
+
+        /* The rest of a long log comes before the timer: what there is no room for goes now. */
+        if (pairing_next_usec(o->pairing) <= now)
+                observer_time_is_up(o, now);
 }
 
 static void on_kmsg_overrun(uint64_t count, void *userdata) {
@@ -220,7 +229,26 @@ static void on_kmsg_failed(int error, void *userdata) {
         o->kmsg = kmsg_close(o->kmsg);
 }
 
+/*
+ * The former run may have ended between the publication of an error and the note that its line was read:
+ * while anything waits, nothing is noted. So lines may come that belong to records in the ring.
+ */
+static void observer_remember_former(Observer *o) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC), cursor = 0, missed;
+        const Record *record;
+
+        while (cursor < o->cursor && (record = ring_next(o->context->ring, &cursor, &missed)))
+                if (record->kind == RECORD_ERROR &&
+                    (record->source == RECORD_VFIO || record->source == RECORD_KMSG))
+                        pairing_former(o->pairing,
+                                       record->identity.fid,
+                                       record_pec(record),
+                                       record->monotonic_usec,
+                                       now);
+}
+
 void observer_watch_kernel_log(Observer *o) {
+        uint64_t sequence;
         int r;
 
         assert(o);
@@ -233,10 +261,10 @@ void observer_watch_kernel_log(Observer *o) {
                 .userdata = o,
         };
 
-        r = kmsg_open(o->context->event,
-                      ring_kmsg_sequence(o->context->ring, o->boot_id.bytes),
-                      &o->kmsg_listener,
-                      &o->kmsg);
+        sequence = ring_kmsg_sequence(o->context->ring, o->boot_id.bytes);
+        if (sequence != UINT64_MAX)
+                observer_remember_former(o);
+        r = kmsg_open(o->context->event, sequence, &o->kmsg_listener, &o->kmsg);
         if (r < 0)
                 (void) log_warning(
                         o->context->log,
@@ -287,4 +315,11 @@ void observer_hasten(Observer *o, const Function *function) {
         assert(function);
 
         observer_publish_waiting(o, function->sysfs.fid);
+}
+
+void observer_finish(Observer *o) {
+        assert(o);
+
+        for (size_t i = 0; i < registry_size(o->registry); i++)
+                observer_publish_waiting(o, registry_get(o->registry, i)->sysfs.fid);
 }

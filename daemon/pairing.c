@@ -19,6 +19,7 @@ typedef struct Error {
         RecordSource source; /* of the richest account so far */
         unsigned expected;   /* BIT()s of the sources that may still tell it */
         bool waiting;
+        bool exact; /* no line that is younger than time_usec belongs to it */
         uint64_t time_usec;
         uint64_t until_usec; /* until when it waits or is remembered */
 } Error;
@@ -165,8 +166,7 @@ pairing_find_record(const Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t
         TAILQ_FOREACH(error, &pairing->errors, list) {
                 if (error->fid == fid && !error->waiting && error->pec == pec &&
                     (error->expected & BIT(RECORD_KMSG)) != 0 &&
-                    (line_usec <= error->time_usec ||
-                     line_usec - error->time_usec <= PAIRING_SLACK_USEC))
+                    line_usec <= error->time_usec + (error->exact ? 0 : PAIRING_SLACK_USEC))
                         return error;
         }
 
@@ -250,6 +250,24 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
                                     .time_usec = time_usec,
                             });
         error_wait(pairing, error, now_usec);
+}
+
+void pairing_former(
+        Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec) {
+        Error *error;
+
+        assert(pairing);
+
+        error = pairing_add(pairing,
+                            (Error){
+                                    .fid = fid,
+                                    .pec = pec,
+                                    .source = RECORD_VFIO,
+                                    .expected = BIT(RECORD_KMSG),
+                                    .exact = true,
+                                    .time_usec = time_usec,
+                            });
+        error_settle(pairing, error, now_usec);
 }
 
 void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {

@@ -67,8 +67,9 @@ typedef struct RecordIdentity {
 typedef struct Record {
         uint64_t position; /* place in the ring: 1, 2, 3, …; 0 until committed. Of every entry. */
         uint64_t sequence; /* 1, 2, 3, … of the RECORD_ERROR entries; 0 in all others */
-        uint64_t realtime_usec;  /* CLOCK_REALTIME when it was reserved */
-        uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment; RECORD_KMSG: of the line */
+        /* When it was reserved; RECORD_KMSG: of the line; RECORD_UEVENT: when it came. */
+        uint64_t realtime_usec;  /* CLOCK_REALTIME */
+        uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment */
         uint64_t lost;           /* RECORD_LOST: how many */
         uint64_t ordinal;        /* RECORD_VFIO: which record or signal, see balance.h */
         uint32_t state;          /* ring.c's: whether it is reserved or committed */

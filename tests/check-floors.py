@@ -24,7 +24,8 @@ FLOORS = {
     'daemon': [
         COMMON[0],
         COMMON[1] + ['record', 'ring', 'balance', 'pairing', 'state', 'config', 'journal-entry'],
-        ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'node-watch'],
+        ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
+         'node-watch'],
         ['function', 'registry', 'observer'],
         ['bus', 'polkit', 'alert', 'journal-pump'],
         ['manager', 'main'],

@@ -287,7 +287,7 @@ class Chaos:
         actions = [self.error] * 5 + [self.errors_undrained, self.unbind, self.unbind, self.hold, self.settle]
         for _ in range(steps):
             action, address = self.random.choice(actions), self.random.choice((A, B))
-            print(action.__name__, address, f'{self.next + 1:x}')  # pytest shows it where it fails
+            print(action.__name__, address, f'{self.next + 1:x}')  # told where it fails
             action(address)
 
 

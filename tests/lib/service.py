@@ -26,6 +26,7 @@ class Notify:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.bind(self.path)
         os.chmod(self.path, 0o666)
+        self._reading = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -33,6 +34,8 @@ class Notify:
         space = socket.CMSG_SPACE(MAX_FDS * array.array('i').itemsize)
         while True:
             data, ancillary, _, _ = self._socket.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
+            with self._reading:
+                pass
             fds = array.array('i')
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -75,6 +78,13 @@ class Notify:
             os.eventfd_read(self._changed)
         except BlockingIOError:
             pass
+
+    def freeze(self):
+        """Reads no more, but for one message: as PID 1 does while it reloads."""
+        self._reading.acquire()
+
+    def thaw(self):
+        self._reading.release()
 
     def _send(self, data):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poke:

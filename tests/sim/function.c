@@ -153,8 +153,13 @@ void function_unbind_finish(Controller *c, SimFunction *f) {
 }
 
 void function_remove(Controller *c, SimFunction *f) {
-        function_uevent(c, f, "remove", "");
+        char devpath[128], properties[7168];
+
+        /* As in the kernel, the attributes are gone when the event comes. */
+        tree_devpath(f, devpath);
+        tree_properties(&c->sim, f, properties, sizeof(properties));
         tree_remove(&c->sim, f);
+        uevents_send(c->uevents, "remove", devpath, "pci", properties);
         f->used = false;
 }
 

@@ -209,6 +209,28 @@ static void test_young_line(void **state) {
         check_nothing(pairing);
 }
 
+/* What a former run published: the line that it may not have noted is not read as news, a younger one is. */
+static void test_former(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+
+        pairing_former(pairing, FID, 0x2, START, START + 5 * SEC);
+        pairing_former(pairing, FID, 0x2, START + SEC, START + 5 * SEC);
+        check_nothing(pairing);
+
+        pairing_kmsg(pairing, FID, 0x2, START - MSEC, START + 5 * SEC);
+        pairing_kmsg(pairing, FID, 0x2, START + SEC, START + 5 * SEC);
+        check_nothing(pairing);
+
+        /* Each record has one line, of its own PEC, and no uevent any more. */
+        pairing_former(pairing, FID, 0x2, START, START + 5 * SEC);
+        pairing_kmsg(pairing, FID, 0x3, START, START + 5 * SEC);
+        pairing_kmsg(pairing, FID, 0x2, START + 1, START + 5 * SEC);
+        pairing_uevent(pairing, FID, START + 5 * SEC, START + 5 * SEC);
+        check_due(pairing, START + 6 * SEC, RECORD_KMSG, FID, 0x3, START);
+        check_due(pairing, START + 6 * SEC, RECORD_KMSG, FID, 0x2, START + 1);
+        check_nothing(pairing);
+}
+
 static void test_memory(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
         uint64_t published = START + PAIRING_WAIT_USEC, late;
@@ -282,7 +304,7 @@ int main(void) {
                 cmocka_unit_test(test_two_equal_errors), cmocka_unit_test(test_strangers),
                 cmocka_unit_test(test_old_line),         cmocka_unit_test(test_young_line),
                 cmocka_unit_test(test_memory),           cmocka_unit_test(test_defer),
-                cmocka_unit_test(test_hasten),
+                cmocka_unit_test(test_hasten),           cmocka_unit_test(test_former),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 """zpci-errord in the guest: installed as a package would, watched as a user would."""
 
 import json
+import re
 
 import guest as vm
 
@@ -71,8 +72,15 @@ class Daemon:
         self.signals = self._monitor()
         addresses = ' '.join(f'ZPCI_ADDRESS={vm.address(n)}' for n in range(1, PLUGGED + 1))
         self.journal = Stream(guest, f'journalctl --follow --no-tail -o json {addresses}')
+        lines = guest.run('dmesg').stdout
+        self.logged_before = {n: len(re.findall(self.kernel_line(n), lines)) for n in range(1, PLUGGED + 1)}
         guest.run('systemctl start zpci-errord', timeout=60)
         self.pid = int(guest.run('systemctl show -P MainPID zpci-errord').stdout)
+
+    @staticmethod
+    def kernel_line(number):
+        """What the kernel logs of each error."""
+        return f'zpci: {vm.address(number)}: Event 0x[0-9a-f]+ reports an error'
 
     def _monitor(self):
         """Starts a monitor of the daemon's signals. It does not say when it listens: a signal of our own shows it."""

@@ -80,14 +80,18 @@ def test_overflow_is_announced(guest, daemon, fault):
     """Nobody drains, the kernel keeps four of seven; that three are missing is said on both channels."""
     lost_before = daemon.get(ALSO_CLAIMED, 'Lost')
     guest.run(f'kill -STOP {daemon.pid}')
-    failing = [int(line.split()[-1], 16) for line in
-               fault('inject', ALSO_CLAIMED, f'--pid={daemon.pid}', '--pec=2', '--count=7', '--reset-between')['error']]
-    guest.run(f'kill -CONT {daemon.pid}')
+    try:
+        failing = inject(fault, daemon, ALSO_CLAIMED, 2, '--count=7', '--reset-between')
+    finally:
+        guest.run(f'kill -CONT {daemon.pid}')
 
     records = daemon.wait_signals(ALSO_CLAIMED, 'ErrorReported', 4, lambda *a: a[7].get('Source') == 'vfio')
     assert [record[7]['FailingAddress'] for record in records] == failing[:4]
     (_, _, count), = daemon.wait_signals(ALSO_CLAIMED, 'RecordsLost')
     assert count == 3
+    # Of the lost ones the kernel log has the code.
+    rest = daemon.wait_signals(ALSO_CLAIMED, 'ErrorReported', 3, lambda *a: a[7].get('Source') == 'kmsg')
+    assert [record[2] for record in rest] == [2, 2, 2]
     assert daemon.wait_entry(ALSO_CLAIMED, MESSAGE_ID=LOST_ID)['ZPCI_LOST'] == '3'
     daemon.wait_recovered(ALSO_CLAIMED)
     assert daemon.get(ALSO_CLAIMED, 'Lost') == lost_before + 3
@@ -105,6 +109,9 @@ def test_unbind_is_not_held_up(guest, daemon, fault, after_error):
     error = f'{vm.FAULT} inject --pid={daemon.pid} --pec=2 --address={vm.address(CLAIMED)} >&2\n'
     took = guest.run('set -e\n' + (error if after_error else '') + UNBIND.format(vm.address(CLAIMED))).stdout
     assert int(took) < 1000000
+    print(f'unbind: {int(took) / 1000:.0f} ms')
+    if after_error:
+        daemon.wait_signals(CLAIMED, 'ErrorReported', 1, lambda *a: a[7].get('Source') == 'vfio')
     daemon.wait_gone(CLAIMED)
     daemon.signals.forget()
     guest.bind(CLAIMED)
@@ -134,3 +141,12 @@ def test_function_of_another_process_is_observed(guest, daemon, fault):
     assert daemon.wait_entry(OBSERVED, ZPCI_SEQUENCE=str(sequence))['ZPCI_PEC'] == '0x0002'
     assert daemon.get(OBSERVED, 'State') == 'observed'
     assert holder.stop().returncode == 0
+
+
+def test_each_error_is_told_once(guest, daemon):
+    """After all that went before: as many records of each function as the kernel has logged errors."""
+    lines = guest.run('dmesg').stdout
+    for number in (CLAIMED, ALSO_CLAIMED, OBSERVED):
+        logged = len(re.findall(daemon.kernel_line(number), lines)) - daemon.logged_before[number]
+        told = guest.run(f'journalctl --no-pager -o cat MESSAGE_ID={ERROR_ID} ZPCI_ADDRESS={vm.address(number)}').stdout
+        assert len(told.splitlines()) == logged > 0

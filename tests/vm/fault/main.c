@@ -6,8 +6,9 @@
 #include "virtio.h"
 
 #include <err.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
-#include <linux/netlink.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <poll.h>
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define DEADLINE_MS     10000
@@ -51,48 +51,38 @@ static void usage(FILE *out) {
               out);
 }
 
-static int open_uevents(void) {
-        struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-        int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+static int open_kernel_log(void) {
+        int fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-        if (fd < 0 || bind(fd, (struct sockaddr *) &kernel, sizeof(kernel)) < 0)
-                err(1, "uevents");
+        if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
+                err(1, "/dev/kmsg");
         return fd;
 }
 
-static bool is_error_of(const char *message, size_t length, const char *address) {
-        bool error = false, ours = false;
-
-        for (const char *p = message; p < message + length; p += strlen(p) + 1) {
-                error = error || strcmp(p, "ERROR_EVENT=BEGIN_RECOVERY") == 0;
-                ours = ours ||
-                       (strncmp(p, "PCI_SLOT_NAME=", 14) == 0 && strcmp(p + 14, address) == 0);
-        }
-        return error && ours;
-}
-
-/* The uevent is the sign that the kernel has taken the error up. */
-static void wait_for_error(int uevents, const char *address) {
-        struct pollfd pollfd = { .fd = uevents, .events = POLLIN };
-        char message[8192];
+/* Until the kernel says that it leaves the rest to whoever holds the function. A reset any earlier, such as after the
+ * uevent, can be undone by what the kernel still does to the function. */
+static void wait_until_left(int kernel_log, const char *address) {
+        struct pollfd pollfd = { .fd = kernel_log, .events = POLLIN };
+        char wanted[64], line[8192];
         ssize_t n;
 
+        snprintf(wanted, sizeof(wanted), "zpci: %s: Leaving recovery", address);
         do {
                 if (poll(&pollfd, 1, DEADLINE_MS) <= 0)
                         errx(1,
-                             "waited %d s for the uevent of an error of %s",
+                             "waited %d s for the kernel to log: %s",
                              DEADLINE_MS / 1000,
-                             address);
-                n = recv(uevents, message, sizeof(message) - 1, 0);
-                if (n < 0)
-                        err(1, "uevents");
-                message[n] = 0;
-        } while (!is_error_of(message, (size_t) n, address));
+                             wanted);
+                n = read(kernel_log, line, sizeof(line) - 1);
+                if (n < 0 && errno != EPIPE && errno != EAGAIN)
+                        err(1, "/dev/kmsg");
+                line[n < 0 ? 0 : n] = 0;
+        } while (!strstr(line, wanted));
 }
 
 static void inject(const struct device *device, const struct options *options) {
         uint64_t dma = options->pec == 2 ? BELOW_APERTURE : device->start_dma + INSIDE_APERTURE;
-        int uevents = open_uevents();
+        int kernel_log = open_kernel_log();
 
         for (unsigned i = 0; i < options->count; i++) {
                 uint64_t failing;
@@ -100,10 +90,10 @@ static void inject(const struct device *device, const struct options *options) {
                 if (i > 0)
                         device_reset(device);
                 failing = virtio_fault(device, dma + i * 0x10000ull);
-                wait_for_error(uevents, device->address);
+                wait_until_left(kernel_log, device->address);
                 printf("error 0x%04x at 0x%llx\n", options->pec, (unsigned long long) failing);
         }
-        close(uevents);
+        close(kernel_log);
 }
 
 static void drain(const struct device *device) {

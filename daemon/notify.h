@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What the service manager is told (sd_notify(3)), without ever waiting for it.
+ *
+ * sd_notify(3) blocks once the service manager's socket is full, and the service manager may stand still
+ * for seconds (systemctl daemon-reload on a large machine). So this sends with MSG_DONTWAIT, and keeps what did
+ * not go until it does. What is told are facts, not messages: a newer status replaces one that waits,
+ * so nothing piles up.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "util.h"
+
+typedef struct Notify Notify;
+
+/*
+ * Makes the line to the service manager that $NOTIFY_SOCKET names. Without one all of this does nothing. Feeds the
+ * watchdog from now on, if the service manager has one. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET
+ * is no address of a local socket, or an error of sd-event.
+ */
+int notify_new(sd_event *event, Notify **ret);
+/* What still waits is not told. */
+Notify *notify_free(Notify *notify);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Notify *, notify_free);
+
+void notify_ready(Notify *notify);    /* the daemon is up */
+void notify_stopping(Notify *notify); /* … and begins to stop */
+/* One line for "systemctl status"; without line feeds. What is too long is cut off. */
+void notify_status(Notify *notify, const char *format, ...) _printf_(2, 3);
