@@ -165,7 +165,8 @@ static void on_name_taken(void *userdata) {
                               -EEXIST,
                               "Another daemon owns " ERRORD_BUS_NAME
                               " on the system bus; only one can run");
-        (void) sd_event_exit(m->event, 0);
+        /* There may have been no bus for long, and devices be held by now. */
+        manager_stop(m);
 }
 
 void manager_listen(Manager *m) {

@@ -272,6 +272,8 @@ void manager_stop(Manager *m) {
         (void) sd_event_add_time_relative(
                 m->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_timer, m);
 
+        /* What appears from now on is for the next run. */
+        m->uevent = uevent_close(m->uevent);
         for (size_t i = 0; i < registry_size(m->registry); i++)
                 function_stop(registry_get(m->registry, i));
         manager_check_stopped(m);

@@ -39,8 +39,9 @@ static void observer_publish(Observer *o, const PairingAccount *account, const u
         Record *record;
 
         /*
-         * Only accounts of registered functions are taken in, and they are hastened when these
-         * leave.
+         * Functions of host drivers, and those that are ignored, are not ours to tell of. Judged only
+         * now: the line may have come before we heard of the function. (What waits of a function that
+         * leaves is hastened.)
          */
         if (!f)
                 return;
@@ -190,10 +191,6 @@ static void on_kmsg_error(const KmsgError *error, void *userdata) {
 
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
-        /* Functions of host drivers, and those that are ignored, are not ours to tell of. */
-        if (!registry_by_fid(o->registry, error->fid))
-                return;
-
         pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
 
         /* The rest of a long log comes before the timer: what there is no room for goes now. */
@@ -301,13 +298,15 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
                 return;
         }
 
+        /* News from before we held it. What waits may be told by its queue in a moment. */
+        if (function_is_busy(f))
+                return;
+
         /* The kernel recovers only what nobody holds, so no VFIO record will come; and the error goes
          * before its recovery. */
         observer_publish_waiting(o, f->sysfs.fid);
-        if (!f->device)
-                function_set_recovery(f,
-                                      error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED
-                                                                          : RECOVERY_FAILED);
+        function_set_recovery(
+                f, error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED : RECOVERY_FAILED);
 }
 
 void observer_hasten(Observer *o, const Function *function) {

@@ -79,6 +79,7 @@ static int vfio_learn_interface(VfioDevice *device,
                                 uint32_t end,
                                 VfioProblem *problem) {
         struct vfio_info_cap_header header;
+        int r;
 
         memcpy(&header, info + base, sizeof(header));
 
@@ -88,7 +89,10 @@ static int vfio_learn_interface(VfioDevice *device,
                 device->fh = info_u32(info, base + ZPCI_BASE_FH_OFFSET);
         }
 
-        if (vfio_probe(device) < 0)
+        r = vfio_probe(device);
+        if (r < 0 && r != -ENOTTY && r != -EINVAL)
+                return vfio_problem(problem, r, "VFIO_DEVICE_FEATURE");
+        if (r < 0)
                 return vfio_problem(
                         problem,
                         -EOPNOTSUPP,

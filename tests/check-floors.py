@@ -7,39 +7,57 @@ belong to its floor unless they are listed by themselves. A file that is in no l
 so that a new module has to be given a floor here.
 
     check-floors.py FOLDER...
+
+The daemon and the tool stand on the same floors 0 and 1 of common/, and do not know each other.
 """
 
 import pathlib
 import re
 import sys
 
-FLOORS = [
+COMMON = [
     ['util', 'names', 'parse', 'log', 'config-build'],  # config-build.h is made by Meson
-    ['ccdf', 'pec', 'record', 'ring', 'balance', 'pairing', 'recovery-limit', 'state', 'config',
-     'journal-entry'],
-    ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
-     'node-watch'],
-    ['function', 'registry', 'observer'],
-    ['bus', 'polkit', 'alert', 'journal-pump'],
-    ['manager', 'main'],
+    ['ccdf', 'pec'],
 ]
-FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
+FLOORS = {
+    'common': COMMON,
+    'daemon': [
+        COMMON[0],
+        COMMON[1] + ['record', 'ring', 'balance', 'pairing', 'recovery-limit', 'state', 'config',
+                     'journal-entry'],
+        ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
+         'node-watch'],
+        ['function', 'registry', 'observer'],
+        ['bus', 'polkit', 'alert', 'journal-pump'],
+        ['manager', 'main'],
+    ],
+    'ctl': [
+        COMMON[0] + ['text'],
+        COMMON[1] + ['value', 'address', 'hex', 'follow', 'describe'],
+        ['context', 'bus-json', 'client', 'output', 'pager'],
+        ['functions', 'monitor'],
+        ['verb'],
+        ['main'],
+    ],
+}
 SILENT = (1, 2)
 
 
-def floor_of(name):
+def floor_of(name, floors):
     """The floor of a file by the longest listed name that it begins with, None if there is none."""
+    floor_of_module = {module: number for number, modules in enumerate(floors) for module in modules}
     words = pathlib.PurePath(name).stem.split('-')
     for n in range(len(words), 0, -1):
         module = '-'.join(words[:n])
-        if module in FLOOR:
-            return FLOOR[module]
+        if module in floor_of_module:
+            return floor_of_module[module]
     return None
 
 
 def judge(path):
     """Yields what is wrong with the includes of one file."""
-    own = floor_of(path.name)
+    floors = FLOORS[path.parent.name]
+    own = floor_of(path.name, floors)
     if own is None:
         yield f'{path}: has no floor, see FLOORS in {sys.argv[0]}'
         return
@@ -49,9 +67,9 @@ def judge(path):
         if not match:
             continue
         header = match.group(1)
-        floor = floor_of(header)
+        floor = floor_of(header, floors)
         if floor is None:
-            yield f'{path}:{number}: {header} has no floor'
+            yield f'{path}:{number}: {header} has no floor in {path.parent.name}'
         elif floor > own:
             yield f'{path}:{number}: {header} of floor {floor} is above floor {own}'
         elif header == 'log.h' and own in SILENT:

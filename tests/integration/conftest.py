@@ -7,6 +7,7 @@ import pytest
 
 import deadline
 from bus import Bus
+from errctl import Errctl
 from monitor import Monitor
 from published import Published
 from service import Service
@@ -100,3 +101,11 @@ def daemon(request, build, tmp_path, sim, journald, bus, configure):
     status = daemon.stop() if daemon.running() else None
     daemon.close()
     assert status in (None, 0), f'exit status {status}\n{daemon.stderr}'
+
+
+@pytest.fixture
+def errctl(request, build, bus):
+    """The command line tool, on the same bus; under the daemon's wrapper too."""
+    errctl = Errctl(build / 'ctl' / 'zpci-errctl', bus, shlex.split(request.config.getoption('--daemon-wrapper')))
+    yield errctl
+    errctl.close()

@@ -51,6 +51,17 @@ def test_stop_while_a_line_waits(sim, daemon, journald, functions):
     assert (entry['ZPCI_FID'], entry['ZPCI_PEC']) == ('0x00000020', '0x0004')
 
 
+def test_stop_takes_nothing_new(sim, daemon, functions):
+    """A function that appears while others are still being closed is not opened."""
+    new = '0003:00:00.0'
+    sim.set(HELD, close_ms=1000)
+    daemon.process.terminate()
+    daemon.wait_notify('STOPPING', '1')
+    sim.add(new, fid=0x30, **FAST)
+    assert daemon.wait_exit() == 0
+    assert sim.state(new)['opens'] == 0
+
+
 def test_more_lines_than_can_wait(sim, daemon, published, functions):
     """The kernel log is read at once, and all of it is told."""
     count = 3000

@@ -308,3 +308,14 @@ def test_chaos(sim, daemon, published, marker, seed):
         assert sorted(pec for pec, _ in told) == codes, f'seed {seed}, function {fid:08x}: {told}'
     sequences = [s.args[5] for s in published.monitor.named('ErrorReported')]
     assert sequences == list(range(1, len(sequences) + 1))
+
+
+def test_line_before_the_function(sim, daemon, published, marker):
+    """The kernel log may be ahead of udev: the line comes before the daemon has heard of the function."""
+    daemon.start()
+    sim.kmsg(3, f'zpci: {A}: Event 0x2 reports an error for PCI function 0x10')
+    sim.kmsg(3, f'zpci: {B}: Event 0x2 reports an error for PCI function 0x20')  # a host driver's
+    sim.add(A, fid=0x10, **FAST)
+    assert sources(published.errors(1, 0x10)) == [(2, 'kmsg')]
+    marker.wait()
+    assert [s.args[1] for s in published.monitor.named('ErrorReported')] == [0x10, MARKER_FID]

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from deadline import scaled
 from published import MESSAGE_IDS
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
@@ -16,7 +17,7 @@ FAST = {'open_ms': 1, 'reset_ms': 1, 'close_ms': 1, 'eagain_ms': 1}
 
 def test_order(sim, daemon, published):
     """A reset comes once the queue is drained; what is told of it comes after the errors."""
-    sim.add(A, fid=0x10, eagain_ms=60, reset_ms=10)
+    sim.add(A, fid=0x10, eagain_ms=int(scaled(100)), reset_ms=10)
     daemon.start('--policy=claim')
     sim.wait(A, 'err_armed=1')
     published.wait_state(0x10, 'claimed')

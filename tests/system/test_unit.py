@@ -103,10 +103,13 @@ def test_bus_activation_is_for_an_enabled_daemon(installed, bus):
     assert refused.returncode != 0
     assert installed.show('dbus.service', 'ExecStart').startswith(f'{{ path=/usr/bin/{bus}')
     assert installed.systemctl('is-active', UNIT, check=False) == 'inactive'
+    asked = installed.run('zpci-errctl', 'list', check=False)
+    assert asked.returncode == 3 and 'systemctl enable --now zpci-errord' in asked.stderr
 
     installed.systemctl('enable', UNIT)
     assert ping(installed).returncode == 0
     assert installed.systemctl('is-active', UNIT) == 'active'
+    assert installed.run('zpci-errctl', 'list').stdout == 'No PCI function is bound to a VFIO driver.\n'
 
     installed.systemctl('disable', '--now', UNIT)
     assert ping(installed).returncode != 0
