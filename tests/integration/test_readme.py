@@ -35,12 +35,13 @@ def test_subscriber(bus, sim, daemon, published):
     sim.add(A, fid=0x10)
     daemon.start('--policy=claim')
     published.wait_state(0x10, 'claimed')
-    subscriber = subprocess.Popen([sys.executable, '-uc', example], stdout=subprocess.PIPE, text=True,
+    # Unbuffered: of two lines that come at once the second would wait where no poll sees it.
+    subscriber = subprocess.Popen([sys.executable, '-uc', example], stdout=subprocess.PIPE, bufsize=0,
                                   env={**os.environ, **bus.environment})
     try:
         def line():
             Deadline(10, 'the example to print').readable(subscriber.stdout)
-            return subscriber.stdout.readline().rstrip('\n')
+            return subscriber.stdout.readline().decode().rstrip('\n')
         assert line() == 'ready'
         sim.error(A, pec=2, faddr=0x12346002)
         assert line() == f'{A} FID 0x00000010: OORANGE (0x0002), recoverable, record 1'
