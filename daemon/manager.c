@@ -65,7 +65,9 @@ static int manager_open_ring(Manager *m) {
                         r,
                         "The records that the former run left cannot be read (%s); a new "
                         "stream begins",
-                        r == -EPROTO ? "a newer version wrote them" : "they are damaged");
+                        r == -EPROTO    ? "a newer version wrote them"
+                        : r == -EBADMSG ? "they are damaged"
+                                        : "they cannot be opened");
                 (void) fdstore_remove(FDSTORE_RING);
                 r = ring_open(-EBADF, m->config.records, &m->ring, &origin);
         }

@@ -49,8 +49,9 @@ static int uevent_look(Uevent *uevent, const char *address) {
 
         errno = 0;
         device = udev_device_new_from_subsystem_sysname(uevent->udev, "pci", address);
+        /* That we lack something does not mean that the function is not there. */
         if (!device)
-                return errno == ENOMEM ? -ENOMEM : 0;
+                return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : 0;
 
         r = sysfs_read_function(device, &function, &problem);
         if (problem.attribute)
