@@ -5,7 +5,8 @@
  * The CCDF error record of a PCI function: 32 bytes, big-endian, decoded by byte offset.
  *
  * Layout: struct zpci_ccdf_err in arch/s390/include/asm/pci.h and arch/s390/pci/pci_event.c of
- * Linux. The architecture lets the record grow at its end; what is not known is kept in the raw bytes.
+ * Linux. The architecture lets the record grow at its end; what is not known is kept in the raw
+ * bytes.
  */
 
 #include <stdbool.h>

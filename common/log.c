@@ -17,8 +17,8 @@
         2048U /* a line stays below PIPE_BUF, so that it is written at once or not at all */
 
 /*
- * Everything is composed in buffers of a fixed size on the stack: a daemon that is out of memory can
- * still say so.
+ * Everything is composed in buffers of a fixed size on the stack: a daemon that is out of memory
+ * can still say so.
  */
 
 typedef enum ConsoleStyle {

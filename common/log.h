@@ -56,10 +56,10 @@ int log_level_from_string(const char *text);
 /*
  * Writes one entry of a syslog level. fields may be NULL; otherwise it ends with NULL and holds
  * "NAME=value" strings that are added to PRIORITY, SYSLOG_IDENTIFIER and DOCUMENTATION. error is a
- * negative errno (or 0) whose text is appended to the message and whose number is added as ERRNO, as
- * systemd.journal-fields(7) wants it. Returns error, so that a caller can say and return it in one
- * statement. Leaves errno alone. A control character in the message becomes a blank, a message of more
- * than about 2000 bytes is cut off. Allocates nothing.
+ * negative errno (or 0) whose text is appended to the message and whose number is added as ERRNO,
+ * as systemd.journal-fields(7) wants it. Returns error, so that a caller can say and return it in
+ * one statement. Leaves errno alone. A control character in the message becomes a blank, a message
+ * of more than about 2000 bytes is cut off. Allocates nothing.
  */
 int log_entry(Log *log, int level, int error, const char *const *fields, const char *format, ...)
         _printf_(5, 6);

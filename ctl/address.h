@@ -30,5 +30,8 @@ int address_parse(const char *text, Address *ret);
 /* Whether a function is meant. pci_address is as sysfs has it. */
 bool address_matches(const Address *address, const char *pci_address, uint32_t fid, uint16_t pchid);
 
-/* The order of PCI addresses: by domain (which has no fixed number of digits), bus, device, function. */
+/*
+ * The order of PCI addresses: by domain (which has no fixed number of digits), bus, device,
+ * function.
+ */
 int address_compare(const char *a, const char *b);

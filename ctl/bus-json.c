@@ -7,7 +7,10 @@
 #include "bus-json.h"
 #include "ccdf.h"
 
-/* "LastErrorUSec" → "last_error_usec": an underscore before each capital that follows a small letter. */
+/*
+ * "LastErrorUSec" → "last_error_usec": an underscore before each capital that follows a small
+ * letter.
+ */
 static char *member_to_key(const char *member) {
         char *key = malloc(2 * strlen(member) + 1), *end = key;
 

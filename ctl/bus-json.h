@@ -17,8 +17,8 @@ int bus_json_read(sd_bus_message *message,
                   json_object *object);
 
 /*
- * Reads an a{sv}, of properties or details, with keys in snake_case. Bytes become hexadecimal digits;
- * other containers are passed over.
+ * Reads an a{sv}, of properties or details, with keys in snake_case. Bytes become hexadecimal
+ * digits; other containers are passed over.
  */
 int bus_json_read_dict(sd_bus_message *message, json_object *object);
 

@@ -8,8 +8,8 @@
 #include "context.h"
 
 /*
- * Connects to the system bus, of this machine or of context->host, if that was not done yet. Returns 0
- * or a negative errno; says nothing.
+ * Connects to the system bus, of this machine or of context->host, if that was not done yet.
+ * Returns 0 or a negative errno; says nothing.
  */
 int client_connect(Context *context);
 void client_disconnect(Context *context);
@@ -24,8 +24,8 @@ bool client_is_absent(const sd_bus_error *error);
 int client_fail(const Context *context, int r, const sd_bus_error *error);
 
 /*
- * Calls GetRecords. Does not start the daemon if it is not there. Returns 0, or a negative errno with
- * *ret_error set if it was the bus or the daemon that refused.
+ * Calls GetRecords. Does not start the daemon if it is not there. Returns 0, or a negative errno
+ * with *ret_error set if it was the bus or the daemon that refused.
  */
 int client_get_records(const Context *context,
                        const char *stream,

@@ -50,7 +50,10 @@ void describe_function(json_object *object, char text[static DESCRIBE_SIZE]) {
                         value_number(object, "fid"));
 }
 
-/* Codes 1 to 9 tell of DMA, and DMA to address 0 is a mistake as good as any. In others 0 says nothing. */
+/*
+ * Codes 1 to 9 tell of DMA, and DMA to address 0 is a mistake as good as any. In others 0 says
+ * nothing.
+ */
 static bool address_matters(json_object *error) {
         uint64_t pec = value_number(error, "pec");
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Where somebody is in the daemon's stream of errors: each has one sequence number, without holes. */
+/*
+ * Where somebody is in the daemon's stream of errors: each has one sequence number, without holes.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +28,7 @@ FollowStep follow_step(Follow *follow, const char *stream, uint64_t sequence);
 void follow_start(Follow *follow, const char *stream, uint64_t last);
 
 /*
- * Takes note of the head of an answer to GetRecords: which stream it is about, and the oldest sequence
- * number that the daemon still has. Returns how many errors nobody has any more.
+ * Takes note of the head of an answer to GetRecords: which stream it is about, and the oldest
+ * sequence number that the daemon still has. Returns how many errors nobody has any more.
  */
 uint64_t follow_answer(Follow *follow, const char *stream, uint64_t oldest);

@@ -116,8 +116,8 @@ static Request parse_host(Context *c, const char *host) {
 }
 
 /*
- * Takes options up to the first other argument if stop_early, or from all of argv, whose other arguments
- * are at its end then. optind is the first of these.
+ * Takes options up to the first other argument if stop_early, or from all of argv, whose other
+ * arguments are at its end then. optind is the first of these.
  */
 static Request parse_options(Context *c, int argc, char *argv[], bool stop_early) {
         enum {

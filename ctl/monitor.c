@@ -13,7 +13,10 @@
 #define RETRY_MIN_USEC (100 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC (5 * USEC_PER_SEC)
 
-/* A bus drops signals for whom it cannot serve, and says nothing: look once after things went quiet. */
+/*
+ * A bus drops signals for whom it cannot serve, and says nothing: look once after things went
+ * quiet.
+ */
 #define CHECK_USEC (1 * USEC_PER_SEC)
 
 #define NEVER UINT64_MAX

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Follows what the daemon publishes, and gives it to a listener: every error once and in order, whatever
- * becomes of daemon and bus meanwhile, as long as the daemon still has it.
+ * Follows what the daemon publishes, and gives it to a listener: every error once and in order,
+ * whatever becomes of daemon and bus meanwhile, as long as the daemon still has it.
  */
 
 #include "context.h"
@@ -22,13 +22,17 @@ typedef enum MonitorEvent {
 typedef struct MonitorListener {
         /* The object is the monitor's. */
         void (*event)(MonitorEvent event, json_object *object, void *userdata);
-        /* All that is known so far was told; what comes next may take a while. Returns EXIT_DONE to go on. */
+        /*
+         * All that is known so far was told; what comes next may take a while. Returns EXIT_DONE to
+         * go on.
+         */
         int (*idle)(void *userdata);
         void *userdata;
 } MonitorListener;
 
 /*
- * Follows from now on, until the listener ends it or memory is short. Returns the status to exit with.
- * Opens context->bus, anew if it breaks. There has to be a daemon at first; later it is waited for.
+ * Follows from now on, until the listener ends it or memory is short. Returns the status to exit
+ * with. Opens context->bus, anew if it breaks. There has to be a daemon at first; later it is
+ * waited for.
  */
 int monitor_run(Context *context, const MonitorListener *listener);

@@ -45,7 +45,9 @@ struct libscols_table *output_table(const Context *c, const Column *columns, siz
                         return NULL;
                 }
 
-        /* Standard output may be a pager by now, so that libsmartcols would not find the terminal. */
+        /*
+         * Standard output may be a pager by now, so that libsmartcols would not find the terminal.
+         */
         (void) scols_table_set_termforce(
                 table, c->columns > 0 ? SCOLS_TERMFORCE_ALWAYS : SCOLS_TERMFORCE_NEVER);
         if (c->columns > 0)

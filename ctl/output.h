@@ -8,7 +8,10 @@
 #include "context.h"
 #include "value.h"
 
-/* As the journal's priorities look in journalctl(1): red for what is broken, yellow for what was lost. */
+/*
+ * As the journal's priorities look in journalctl(1): red for what is broken, yellow for what was
+ * lost.
+ */
 #define COLOUR_BAD    "\033[1;31m"
 #define COLOUR_WARN   "\033[33m"
 #define COLOUR_GOOD   "\033[32m"

@@ -5,8 +5,14 @@
 
 #include "context.h"
 
-/* Starts one if standard output is a terminal and the options allow it. Without one, all goes on as it is. */
+/*
+ * Starts one if standard output is a terminal and the options allow it. Without one, all goes on as
+ * it is.
+ */
 void pager_open(Context *context);
 
-/* Ends the output, and waits until people have read it. Returns EXIT_DONE, or a status after a message. */
+/*
+ * Ends the output, and waits until people have read it. Returns EXIT_DONE, or a status after a
+ * message.
+ */
 int pager_close(Context *context);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the daemon says of a function or of an error is kept as the JSON object that --json prints, with
- * the keys of D-Bus members in snake_case. So what a newer daemon says besides is printed too.
+ * What the daemon says of a function or of an error is kept as the JSON object that --json prints,
+ * with the keys of D-Bus members in snake_case. So what a newer daemon says besides is printed too.
  */
 
 #include <json-c/json.h>
@@ -21,7 +21,9 @@ const char *value_text(json_object *object, const char *key);
 uint64_t value_number(json_object *object, const char *key);
 bool value_exists(json_object *object, const char *key);
 
-/* Adds a member, which the object owns from then on. Returns 0, or -ENOMEM, also if value is NULL. */
+/*
+ * Adds a member, which the object owns from then on. Returns 0, or -ENOMEM, also if value is NULL.
+ */
 int value_add(json_object *object, const char *key, json_object *value);
 int value_add_text(json_object *object, const char *key, const char *text);
 int value_add_number(json_object *object, const char *key, uint64_t number);

@@ -57,7 +57,9 @@ uint64_t balance_settle(RingFunction *counters, bool first) {
         else
                 late = surplus == 0 && counters->late;
 
-        /* In this order: after a crash in between, the queue passes for full once more, no worse. */
+        /*
+         * In this order: after a crash in between, the queue passes for full once more, no worse.
+         */
         RING_STORE(counters->balanced, counters->signalled - counters->drained + credit);
         RING_STORE(counters->late, late);
         RING_STORE(counters->settled, counters->drained);

@@ -124,7 +124,10 @@ static uint64_t section_begin(const Section *section) {
         return line;
 }
 
-/* Whether a list names from begin to end what it names at index. libeconf lists what is repeated repeatedly. */
+/*
+ * Whether a list names from begin to end what it names at index. libeconf lists what is repeated
+ * repeatedly.
+ */
 static bool list_names(char *const *list, size_t begin, size_t end, size_t index) {
         for (size_t i = begin; i < end; i++)
                 if (strcmp(list[i], list[index]) == 0)
@@ -158,7 +161,10 @@ static const char *section_selector(const char *name) {
         return name + size + strspn(name + size, " ");
 }
 
-/* Finds out what kind of section it is. Returns 1, 0 after a complaint if it is none of ours, or -ENOMEM. */
+/*
+ * Finds out what kind of section it is. Returns 1, 0 after a complaint if it is none of ours, or
+ * -ENOMEM.
+ */
 static int section_open(const ConfigReader *reader, Section *section) {
         const char *selector;
         int r;

@@ -2,11 +2,12 @@
 #pragma once
 
 /*
- * What the parts of the configuration share. config-read.c knows which files there are, and in which order they
- * count; config-file.c reads one through libeconf; config.c has the keys, and config-rule.c the sections [Function …].
+ * What the parts of the configuration share. config-read.c knows which files there are, and in
+ * which order they count; config-file.c reads one through libeconf; config.c has the keys, and
+ * config-rule.c the sections [Function …].
  *
- * libeconf 0.5.1 does not read the folders for us: it merges two of them only, lets the wrong one of
- * two files win, forgets where a value came from, and gives up on all for one that is bad.
+ * libeconf 0.5.1 does not read the folders for us: it merges two of them only, lets the wrong one
+ * of two files win, forgets where a value came from, and gives up on all for one that is bad.
  */
 
 #include "config.h"

@@ -4,11 +4,11 @@
 /*
  * The configuration as one value: built-in defaults, then files, then the command line.
  *
- * Files are zpci-errord.conf and the drop-ins (files ending in .conf) of zpci-errord.conf.d, each in /etc,
- * /run and /usr/lib, merged the systemd way (systemd.syntax(7)): of two files with the same name
- * the one in /etc hides that in /run, and that one the one in /usr/lib; drop-ins are read in the order of their names,
- * after the main file; the last value wins. A file that is a link to /dev/null hides those of its
- * name and says nothing.
+ * Files are zpci-errord.conf and the drop-ins (files ending in .conf) of zpci-errord.conf.d, each
+ * in /etc, /run and /usr/lib, merged the systemd way (systemd.syntax(7)): of two files with the
+ * same name the one in /etc hides that in /run, and that one the one in /usr/lib; drop-ins are read
+ * in the order of their names, after the main file; the last value wins. A file that is a link to
+ * /dev/null hides those of its name and says nothing.
  *
  * A section [Function …] says what is different for the functions that it selects.
  */
@@ -46,35 +46,37 @@ typedef struct Config {
 } Config;
 
 /*
- * One thing that is wrong in a file: said to the administrator, and passed over. line is 0 if it is not
- * about one. file and text are valid during the call.
+ * One thing that is wrong in a file: said to the administrator, and passed over. line is 0 if it is
+ * not about one. file and text are valid during the call.
  */
 typedef void (*ConfigComplaint)(const char *file, uint64_t line, const char *text, void *userdata);
 
-/* Policy=observe, SettleSec=5, Recovery=reset, RecoveryLimit=5/10min, Records=4096, and no rules. */
+/*
+ * Policy=observe, SettleSec=5, Recovery=reset, RecoveryLimit=5/10min, Records=4096, and no rules.
+ */
 void config_defaults(Config *config);
 
 /* Frees the rules. */
 void config_done(Config *config);
 
 /*
- * Reads the files below root ("" for the real ones) into *config, which holds defaults. Whatever is wrong
- * is told to complain, and the value that was there stays. Returns 0 or -ENOMEM: then *config has what was read
- * so far. Sets a variable of the environment that libeconf reads, so no other thread may use the environment
- * meanwhile.
+ * Reads the files below root ("" for the real ones) into *config, which holds defaults. Whatever is
+ * wrong is told to complain, and the value that was there stays. Returns 0 or -ENOMEM: then *config
+ * has what was read so far. Sets a variable of the environment that libeconf reads, so no other
+ * thread may use the environment meanwhile.
  */
 int config_read(Config *config, const char *root, ConfigComplaint complain, void *userdata);
 
 /*
- * Sets one key of section [Errord] from text. Returns 0, -ENOENT if there is no such key, -EINVAL or -ERANGE if the
- * value is bad: then *config is unchanged.
+ * Sets one key of section [Errord] from text. Returns 0, -ENOENT if there is no such key, -EINVAL
+ * or -ERANGE if the value is bad: then *config is unchanged.
  */
 int config_set(Config *config, const char *key, const char *value);
 
 /*
- * Adds a section [Function <selector>]: "fid:<hex>", "pchid:<hex>", a PCI address, or a glob(7) of such. administrator
- * tells that it is from /etc. Returns 0, -EINVAL if the selector selects nothing, or -ENOMEM. *ret belongs to config, and is
- * valid until the next rule is added.
+ * Adds a section [Function <selector>]: "fid:<hex>", "pchid:<hex>", a PCI address, or a glob(7) of
+ * such. administrator tells that it is from /etc. Returns 0, -EINVAL if the selector selects
+ * nothing, or -ENOMEM. *ret belongs to config, and is valid until the next rule is added.
  */
 int config_add_rule(Config *config, const char *selector, bool administrator, ConfigRule **ret);
 
@@ -82,9 +84,9 @@ int config_add_rule(Config *config, const char *selector, bool administrator, Co
 int config_rule_set(ConfigRule *rule, const char *key, const char *value);
 
 /*
- * What is configured for one function. Of each key the last rule that has it wins: among those of the
- * administrator; if none has it, the udev property (of the policy, if has_policy); then among the other rules; then
- * section [Errord] (or --policy=, which sets the same key).
+ * What is configured for one function. Of each key the last rule that has it wins: among those of
+ * the administrator; if none has it, the udev property (of the policy, if has_policy); then among
+ * the other rules; then section [Errord] (or --policy=, which sets the same key).
  */
 FunctionConfig config_for(const Config *config,
                           const char *address,

@@ -7,7 +7,10 @@
 
 /* function-claim.c: the device comes and goes */
 
-/* Arms the timer after which the function may be claimed, if it is to be claimed and was not bound long enough yet. */
+/*
+ * Arms the timer after which the function may be claimed, if it is to be claimed and was not bound
+ * long enough yet.
+ */
 void function_settle(Function *function);
 /* Begins to open the device. */
 void function_acquire(Function *function);
@@ -35,8 +38,8 @@ int function_drain(Function *function);
 /* Whether a recoverable error was reported that no reset has dealt with. */
 bool function_owes_recovery(const Function *function);
 /*
- * Begins to recover the function if that is owed and configured. Past the limit it becomes a fact instead that it is
- * not to be held any more.
+ * Begins to recover the function if that is owed and configured. Past the limit it becomes a fact
+ * instead that it is not to be held any more.
  */
 void function_recover_if_due(Function *function);
 /* Begins to reset the function. To be done within budget_usec. */

@@ -136,8 +136,8 @@ Function *function_unref(Function *function);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 
 /*
- * sysfs says this now, and the configuration may have changed. The identity (address and FID) must be the same. If it
- * was bound again meanwhile, nothing of its former life is held against it.
+ * sysfs says this now, and the configuration may have changed. The identity (address and FID) must
+ * be the same. If it was bound again meanwhile, nothing of its former life is held against it.
  */
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */

@@ -16,7 +16,10 @@
 #define SUBJECT_SIZE 80U /* "ADDRESS (FID 0x…, PCHID 0x…)" */
 #define AT_SIZE      32U
 
-/* There is room for the longest entry: what is told of a record is bounded, and a test writes the longest. */
+/*
+ * There is room for the longest entry: what is told of a record is bounded, and a test writes the
+ * longest.
+ */
 _printf_(2, 3) static void add(JournalEntry *entry, const char *format, ...) {
         char *text = entry->text + entry->used;
         size_t room = sizeof(entry->text) - entry->used;
@@ -91,7 +94,10 @@ static int severity_priority(PecSeverity severity) {
         }
 }
 
-/* Codes 1 to 9 tell of DMA, and DMA to address 0 is a mistake as good as any. In others 0 says nothing. */
+/*
+ * Codes 1 to 9 tell of DMA, and DMA to address 0 is a mistake as good as any. In others 0 says
+ * nothing.
+ */
 static bool address_matters(const CcdfError *error) {
         return error->failing_address != 0 || (error->pec >= 0x0001 && error->pec <= 0x0009);
 }

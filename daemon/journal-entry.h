@@ -6,15 +6,13 @@
  *
  * The forms are a promise, since matches in the journal are exact:
  *
- *   ZPCI_FID, ZPCI_FH        0x%08x
- *   ZPCI_PCHID, ZPCI_PEC     0x%04x
- *   ZPCI_DMAAS               0x%02x
- *   ZPCI_UID                 0x%x, as sysfs has it
- *   ZPCI_FAILING_ADDRESS     0x%x
- *   ZPCI_MVN, ZPCI_SEQUENCE, ZPCI_LOST  decimal
- *   ZPCI_RECORD, ZPCI_STREAM_ID         lower-case hexadecimal digits alone
+ *   ZPCI_FID, ZPCI_FH        0x%08x ZPCI_PCHID, ZPCI_PEC     0x%04x ZPCI_DMAAS               0x%02x
+ *   ZPCI_UID                 0x%x, as sysfs has it ZPCI_FAILING_ADDRESS     0x%x ZPCI_MVN,
+ *   ZPCI_SEQUENCE, ZPCI_LOST  decimal ZPCI_RECORD, ZPCI_STREAM_ID         lower-case hexadecimal
+ *   digits alone
  *
- * A field that the entry knows nothing for is left out; only ZPCI_PEC of a uevent is 0x0000 (UNKNOWN).
+ * A field that the entry knows nothing for is left out; only ZPCI_PEC of a uevent is 0x0000
+ * (UNKNOWN).
  */
 
 #include <stddef.h>
@@ -43,8 +41,8 @@ int journal_entry_of_record(JournalEntry *entry,
                             const uint8_t stream_id[RING_STREAM_SIZE]);
 
 /*
- * Makes the announcement that count entries of the ring never came to the journal, and cannot come any
- * more. To the other readers of the ring they are not lost.
+ * Makes the announcement that count entries of the ring never came to the journal, and cannot come
+ * any more. To the other readers of the ring they are not lost.
  */
 void journal_entry_of_gap(JournalEntry *entry,
                           uint64_t count,

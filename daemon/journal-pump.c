@@ -38,8 +38,8 @@ static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
 }
 
 /*
- * Writes the entry after the cursor. Returns 1, 0 if there was none, -EAGAIN if journald does not take
- * it now.
+ * Writes the entry after the cursor. Returns 1, 0 if there was none, -EAGAIN if journald does not
+ * take it now.
  */
 static int journal_pump_step(JournalPump *pump) {
         uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), missed = 0;

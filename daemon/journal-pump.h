@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Writes every entry of the ring to the journal: a post source of the event loop with a cursor in the
- * ring. A stalled journald makes it wait, and nobody else. After a number of entries it lets others
- * have their turn.
+ * Writes every entry of the ring to the journal: a post source of the event loop with a cursor in
+ * the ring. A stalled journald makes it wait, and nobody else. After a number of entries it lets
+ * others have their turn.
  *
- * The cursor moves when journald's socket took the entry. Entries that were overwritten before that,
- * or that can never be sent, are announced in the journal by an entry of their own, in their place.
+ * The cursor moves when journald's socket took the entry. Entries that were overwritten before
+ * that, or that can never be sent, are announced in the journal by an entry of their own, in their
+ * place.
  */
 
 #include <systemd/sd-event.h>
@@ -23,7 +24,7 @@ JournalPump *journal_pump_free(JournalPump *pump);
 DEFINE_TRIVIAL_CLEANUP_FUNC(JournalPump *, journal_pump_free);
 
 /*
- * Writes what can be written now, without a bound: at the end of the daemon. Returns how many entries
- * did not get to the journal.
+ * Writes what can be written now, without a bound: at the end of the daemon. Returns how many
+ * entries did not get to the journal.
  */
 uint64_t journal_pump_finish(JournalPump *pump);

@@ -18,8 +18,8 @@ typedef struct JournalWire {
 
 /*
  * Lays out an entry of "NAME=value" fields, whose bytes are not copied: they must outlive wire, and
- * wire must stay where it is. Returns 0, -EINVAL if there are no fields or one has no name or one that
- * journald would refuse, -E2BIG if there are more than JOURNAL_FIELDS_MAX.
+ * wire must stay where it is. Returns 0, -EINVAL if there are no fields or one has no name or one
+ * that journald would refuse, -E2BIG if there are more than JOURNAL_FIELDS_MAX.
  */
 int journal_wire_build(JournalWire *wire, const struct iovec *fields, size_t n_fields);
 

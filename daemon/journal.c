@@ -264,7 +264,9 @@ void journal_send_or_queue(const struct iovec *fields, size_t n_fields, void *us
                         return;
         }
 
-        /* An announcement goes in only with the entry it precedes: one for all that were dropped. */
+        /*
+         * An announcement goes in only with the entry it precedes: one for all that were dropped.
+         */
         size = wire.size;
         if (journal->dropped > 0) {
                 room++;

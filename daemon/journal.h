@@ -4,9 +4,9 @@
 /*
  * Sends entries to journald and never blocks.
  *
- * sd_journal_sendv(3) blocks without a time-out while journald is stopped. So this speaks the native
- * protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) over a connected, non-blocking datagram socket. An
- * entry that is too large for a datagram goes as a sealed memfd.
+ * sd_journal_sendv(3) blocks without a time-out while journald is stopped. So this speaks the
+ * native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) over a connected, non-blocking datagram
+ * socket. An entry that is too large for a datagram goes as a sealed memfd.
  */
 
 #include <stddef.h>
@@ -43,9 +43,9 @@ int journal_send(Journal *journal, const struct iovec *fields, size_t n_fields);
 
 /*
  * For what the daemon says of itself: the same, but an entry that cannot be sent now waits in a
- * bounded queue, in order. What does not fit is dropped and counted, and the count is said in an entry
- * of its own as soon as there is room. Has the signature of a LogSink (common/log.h) with the Journal
- * as userdata.
+ * bounded queue, in order. What does not fit is dropped and counted, and the count is said in an
+ * entry of its own as soon as there is room. Has the signature of a LogSink (common/log.h) with the
+ * Journal as userdata.
  */
 void journal_send_or_queue(const struct iovec *fields, size_t n_fields, void *journal);
 /*

@@ -163,7 +163,9 @@ static void kmsg_take(Kmsg *kmsg, const char *line, size_t size) {
         listener->error(&error, listener->userdata);
 }
 
-/* Returns 1 if there may be more, 0 if there is not now, or a negative errno if there never will. */
+/*
+ * Returns 1 if there may be more, 0 if there is not now, or a negative errno if there never will.
+ */
 static int kmsg_read(Kmsg *kmsg, int fd) {
         char line[KMSG_LINE_MAX];
         ssize_t n;
@@ -260,8 +262,9 @@ int kmsg_open_fd(
 }
 
 /*
- * Goes to the end of the log by reading it, for only its last line tells where that is: the next run has to know, even
- * if nothing is logged until this one ends. *ret_sequence stays as it was if there is no line.
+ * Goes to the end of the log by reading it, for only its last line tells where that is: the next
+ * run has to know, even if nothing is logged until this one ends. *ret_sequence stays as it was if
+ * there is no line.
  */
 static int kmsg_go_to_end(int fd, uint64_t *ret_sequence) {
         char line[KMSG_LINE_MAX];

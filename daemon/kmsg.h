@@ -46,8 +46,9 @@ int kmsg_parse(const char *line, size_t size, KmsgError *ret, uint64_t *ret_sequ
 
 /*
  * Reads /dev/kmsg in an event loop: the lines after sequence (of this boot), or, if sequence is
- * UINT64_MAX, those that come from now on. Tells progress() from where before it returns. listener must
- * outlive it. Returns 0, -EPERM or -EACCES without CAP_SYSLOG, -ENOENT where there is no /dev/kmsg,
+ * UINT64_MAX, those that come from now on. Tells progress() from where before it returns. listener
+ * must outlive it. Returns 0, -EPERM or -EACCES without CAP_SYSLOG, -ENOENT where there is no
+ * /dev/kmsg,
  * other errors of open(2) and read(2).
  */
 int kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);

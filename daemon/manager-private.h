@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What the parts of the manager share: manager.c makes and ends them, manager-config.c reads the configuration, and
- * manager-listen.c passes on what the parts tell.
+ * What the parts of the manager share: manager.c makes and ends them, manager-config.c reads the
+ * configuration, and manager-listen.c passes on what the parts tell.
  */
 
 #include <stdbool.h>
@@ -50,7 +50,10 @@ void manager_listen(Manager *manager);
  * the command line.
  */
 int manager_configure(Manager *manager);
-/* Reads the configuration anew, and has all functions looked at. What they still are allowed to hold stays held. */
+/*
+ * Reads the configuration anew, and has all functions looked at. What they still are allowed to
+ * hold stays held.
+ */
 void manager_reload(Manager *manager);
 /* All functions are as the new configuration has them, or as far as it goes. */
 void manager_reloaded(Manager *manager);

@@ -4,10 +4,10 @@
 /*
  * What the service manager is told (sd_notify(3)), without ever waiting for it.
  *
- * sd_notify(3) blocks once the service manager's socket is full, and the service manager may stand still
- * for seconds (systemctl daemon-reload on a large machine). So this sends with MSG_DONTWAIT, and keeps what did
- * not go until it does. What is told are facts, not messages: a newer status replaces one that waits,
- * so nothing piles up.
+ * sd_notify(3) blocks once the service manager's socket is full, and the service manager may stand
+ * still for seconds (systemctl daemon-reload on a large machine). So this sends with MSG_DONTWAIT,
+ * and keeps what did not go until it does. What is told are facts, not messages: a newer status
+ * replaces one that waits, so nothing piles up.
  */
 
 #include <systemd/sd-event.h>
@@ -17,9 +17,9 @@
 typedef struct Notify Notify;
 
 /*
- * Makes the line to the service manager that $NOTIFY_SOCKET names. Without one all of this does nothing. Feeds the
- * watchdog from now on, if the service manager has one. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET
- * is no address of a local socket, or an error of sd-event.
+ * Makes the line to the service manager that $NOTIFY_SOCKET names. Without one all of this does
+ * nothing. Feeds the watchdog from now on, if the service manager has one. Returns 0, -ENOMEM,
+ * -EINVAL if $NOTIFY_SOCKET is no address of a local socket, or an error of sd-event.
  */
 int notify_new(sd_event *event, Notify **ret);
 /* What still waits is not told. */

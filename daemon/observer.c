@@ -24,7 +24,10 @@ struct Observer {
         sd_event_source *timer;
 };
 
-/* Whether whoever holds the function now owes its recovery. The kernel tells of its own, and we of ours. */
+/*
+ * Whether whoever holds the function now owes its recovery. The kernel tells of its own, and we of
+ * ours.
+ */
 static bool observer_is_holders(const Function *f, const PairingAccount *account) {
         PecSeverity severity = pec_describe(account->pec).severity;
 
@@ -39,9 +42,9 @@ static void observer_publish(Observer *o, const PairingAccount *account, const u
         Record *record;
 
         /*
-         * Functions of host drivers, and those that are ignored, are not ours to tell of. Judged only
-         * now: the line may have come before we heard of the function. (What waits of a function that
-         * leaves is hastened.)
+         * Functions of host drivers, and those that are ignored, are not ours to tell of. Judged
+         * only now: the line may have come before we heard of the function. (What waits of a
+         * function that leaves is hastened.)
          */
         if (!f)
                 return;
@@ -227,8 +230,9 @@ static void on_kmsg_failed(int error, void *userdata) {
 }
 
 /*
- * The former run may have ended between the publication of an error and the note that its line was read:
- * while anything waits, nothing is noted. So lines may come that belong to records in the ring.
+ * The former run may have ended between the publication of an error and the note that its line was
+ * read: while anything waits, nothing is noted. So lines may come that belong to records in the
+ * ring.
  */
 static void observer_remember_former(Observer *o) {
         uint64_t now = now_usec(CLOCK_MONOTONIC), cursor = 0, missed;

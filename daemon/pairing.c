@@ -318,7 +318,9 @@ bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret) {
                 .time_usec = error->time_usec,
         };
 
-        /* A richer account is a second record from now on; only a uevent can still be superfluous. */
+        /*
+         * A richer account is a second record from now on; only a uevent can still be superfluous.
+         */
         error->expected &= BIT(RECORD_UEVENT);
         error_settle(pairing, error, now_usec);
         return true;

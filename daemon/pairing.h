@@ -75,8 +75,9 @@ void pairing_kmsg(
 void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t now_usec);
 
 /*
- * An error that a former run published already, drained or, from the kernel log, written at time_usec. Its line in the
- * kernel log may be read once more: then it is superfluous. A line that is younger is not its.
+ * An error that a former run published already, drained or, from the kernel log, written at
+ * time_usec. Its line in the kernel log may be read once more: then it is superfluous. A line that
+ * is younger is not its.
  */
 void pairing_former(
         Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec);

@@ -25,14 +25,14 @@ typedef struct RecoveryHistory {
 } RecoveryHistory;
 
 /*
- * Parses "5/10min" (from 1 to RECOVERY_LIMIT_MAX within up to a day) or "off". Returns 0, -EINVAL or
- * -ERANGE: then *ret is unchanged.
+ * Parses "5/10min" (from 1 to RECOVERY_LIMIT_MAX within up to a day) or "off". Returns 0, -EINVAL
+ * or -ERANGE: then *ret is unchanged.
  */
 int recovery_limit_parse(const char *text, RecoveryLimit *ret);
 
 /*
- * Enters a recovery at now_usec, of a clock that does not go backwards, if the limit lets it be. What is exactly
- * interval_usec ago does not count any more. Returns false, and enters nothing, if it would be past
- * the limit.
+ * Enters a recovery at now_usec, of a clock that does not go backwards, if the limit lets it be.
+ * What is exactly interval_usec ago does not count any more. Returns false, and enters nothing, if
+ * it would be past the limit.
  */
 bool recovery_history_add(RecoveryHistory *history, const RecoveryLimit *limit, uint64_t now_usec);

@@ -102,7 +102,10 @@ static void registry_drop(Registry *registry, Entry *entry) {
         memmove(entry, entry + 1, (registry->n_entries - index) * sizeof(*entry));
 }
 
-/* As long as its device is open or being opened, there may be errors in its queue: they are told before it leaves. */
+/*
+ * As long as its device is open or being opened, there may be errors in its queue: they are told
+ * before it leaves.
+ */
 static void registry_leave(Registry *registry, Entry *entry, const SysfsFunction *now) {
         registry_dismiss(registry, entry, now);
         if (!function_is_busy(entry->function))

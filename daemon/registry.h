@@ -34,15 +34,15 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Registry *, registry_free);
 /* sysfs says this of a zPCI function. Adds, corrects or removes it. Returns 0 or -ENOMEM. */
 int registry_correct(Registry *registry, const SysfsFunction *sysfs);
 /*
- * What sysfs says of the function at this address is wrong. One that is known stays as it was: what was read of it
- * before was right. Returns whether one is.
+ * What sysfs says of the function at this address is wrong. One that is known stays as it was: what
+ * was read of it before was right. Returns whether one is.
  */
 bool registry_keep(Registry *registry, const char *address);
 /* No zPCI function has this address. */
 void registry_remove(Registry *registry, const char *address);
 /*
- * The worker is done with something for this function, be it in the registry or not. One that is leaving leaves now, if its
- * device is closed.
+ * The worker is done with something for this function, be it in the registry or not. One that is
+ * leaving leaves now, if its device is closed.
  */
 void registry_became_idle(Registry *registry, const Function *function);
 /* What is neither corrected nor kept between these two is removed. */

@@ -5,8 +5,8 @@
  * The image of a ring, as it lies in the memfd: header page, counters of functions, slots.
  *
  * The layout is a contract between two runs of the daemon, possibly of different versions: it
- * changes only together with RING_VERSION. What a later version adds without changing the meaning of
- * the rest goes into the spare room, which is zero until then.
+ * changes only together with RING_VERSION. What a later version adds without changing the meaning
+ * of the rest goes into the spare room, which is zero until then.
  */
 
 #include <stdbool.h>
@@ -77,17 +77,23 @@ uint64_t ring_oldest(const Ring *ring);
 /* Clears a slot, so that a run that comes upon it at any moment sees no entry in it. */
 void ring_clear_slot(Record *slot);
 
-/* Whether the fields that the writer fills in can be read: an entry of which they cannot makes a damaged image. */
+/*
+ * Whether the fields that the writer fills in can be read: an entry of which they cannot makes a
+ * damaged image.
+ */
 bool ring_entry_sound(const Record *record);
 
 /* The counters of a function, NULL if there are none. */
 RingFunction *ring_find_function(const Ring *ring, uint32_t fid);
 
-/* Makes a fresh image in ring, which has an fd and an image afterwards. Returns 0 or a negative errno. */
+/*
+ * Makes a fresh image in ring, which has an fd and an image afterwards. Returns 0 or a negative
+ * errno.
+ */
 int ring_image_create(Ring *ring, uint32_t n_slots);
 /*
- * Maps the image that ring->fd is, sealed, if header and size are sound. Returns 0, -EBADMSG, -EPROTO
- * for a newer version, or an error of mmap(2).
+ * Maps the image that ring->fd is, sealed, if header and size are sound. Returns 0, -EBADMSG,
+ * -EPROTO for a newer version, or an error of mmap(2).
  */
 int ring_image_adopt(Ring *ring);
 /*

@@ -86,12 +86,18 @@ static bool ring_next_valid(const Ring *ring) {
         if (slot->state != RING_COMMITTED)
                 return slot->state == RING_FREE || slot->state == RING_RESERVED;
 
-        /* The oldest entry of a full ring, which was checked with the others; or committed all but the head. */
+        /*
+         * The oldest entry of a full ring, which was checked with the others; or committed all but
+         * the head.
+         */
         return (head >= ring->n_slots && slot->position == head + 1 - ring->n_slots) ||
                entry_valid(slot, head + 1, ring_newest(ring));
 }
 
-/* What the kernel handed out to a run that ended before it could commit it is a record all the same. */
+/*
+ * What the kernel handed out to a run that ended before it could commit it is a record all the
+ * same.
+ */
 static bool slot_is_salvageable(const Record *slot) {
         return slot->state == RING_RESERVED && slot->kind == RECORD_ERROR &&
                slot->source == RECORD_VFIO && ring_entry_sound(slot) &&
@@ -138,7 +144,9 @@ static void ring_mend_counters(Ring *ring) {
         if (newest->kind == RECORD_ERROR && newest->ordinal == function->drained + 1)
                 balance_drained(function);
 
-        /* A settlement after this entry can only have raised it: a record would be a newer entry. */
+        /*
+         * A settlement after this entry can only have raised it: a record would be a newer entry.
+         */
         balanced = newest->ordinal - function->drained;
         if (newest->kind == RECORD_LOST && (int64_t) (balanced - function->balanced) > 0)
                 RING_STORE(function->balanced, balanced);

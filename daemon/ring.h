@@ -5,19 +5,22 @@
  * Ring of error records, in memory that outlives the daemon.
  *
  * The kernel forgets an error once it has handed it out, so it must hand it to memory that survives
- * us: a memfd in the service manager's fd store. There is one writer and any number of readers, each
- * with a cursor. The writer never waits: it overwrites the oldest entry, and a reader that was
+ * us: a memfd in the service manager's fd store. There is one writer and any number of readers,
+ * each with a cursor. The writer never waits: it overwrites the oldest entry, and a reader that was
  * overtaken learns how many entries it missed.
  *
  * Every entry has a position. Errors have a sequence number besides, without holes: that is what
  * users see. Announcements (losses, recoveries) lie between the errors in the order of events.
  *
  * A slot is reserved, filled and committed, and a crash may come between any two instructions:
- *   - Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier in
+ *   - Reserving clears the raw bytes first and marks the slot reserved after that, with a barrier
+ *   in
  *     between, so a reserved slot never shows bytes of its former entry. The next run commits it if
  *     it is a record that the kernel had handed out already: RECORD_VFIO, with raw bytes that
- *     record_raw_valid() accepts. Otherwise it clears it: only the VFIO device cannot be asked again.
- *   - Committing ends with one store, of the head. Everything that is counted (last sequence, sum of
+ *     record_raw_valid() accepts. Otherwise it clears it: only the VFIO device cannot be asked
+ *     again.
+ *   - Committing ends with one store, of the head. Everything that is counted (last sequence, sum
+ *   of
  *     the losses) is told by the newest entry and by no other place that could disagree.
  *   - The counters of a function follow the entry that they count. The next run mends them by the
  *     newest entry, a salvaged one included, see balance.h. No caller has to.
@@ -45,8 +48,8 @@ typedef enum RingReader {
 } RingReader;
 
 /*
- * What is remembered of one function's device for as long as it is open, in the image. The sums only
- * grow; what they amount to is the business of balance.h.
+ * What is remembered of one function's device for as long as it is open, in the image. The sums
+ * only grow; what they amount to is the business of balance.h.
  */
 typedef struct RingFunction {
         uint32_t fid;
@@ -66,8 +69,8 @@ _Static_assert(sizeof(RingFunction) == 64, "counters never change their size");
 
 /*
  * Stores to a field of the image, where the order counts: no store is moved across it, nor is it
- * split. It orders against our own sudden end, not against other processors: the image has one writer,
- * and the next run reads it when this one is over.
+ * split. It orders against our own sudden end, not against other processors: the image has one
+ * writer, and the next run reads it when this one is over.
  */
 #define RING_STORE(field, value)                                                                   \
         do {                                                                                       \
@@ -86,13 +89,14 @@ typedef enum RingOrigin {
  * slots is the capacity of a fresh ring (clamped to RING_SLOTS_MIN … RING_SLOTS_MAX); a continued
  * one keeps its own. The image is mapped populated and sealed against resizing.
  *
- * Everything in a former image is checked before anything is changed: its seals (and what can be sealed
- * is), its size, magic, version, counts, that no cursor passes the head, and every entry. Then a
- * reserved slot is salvaged or cleared, and the counters of the functions are mended.
+ * Everything in a former image is checked before anything is changed: its seals (and what can be
+ * sealed is), its size, magic, version, counts, that no cursor passes the head, and every entry.
+ * Then a reserved slot is salvaged or cleared, and the counters of the functions are mended.
  *
  * Returns 0; -EBADMSG if fd is no ring or a damaged one, -EPROTO if it is of a newer version: in
- * both cases nothing is opened and the caller opens a fresh ring with fd -1; -ENOMEM and other errors
- * of memfd_create(2), fallocate(2), mmap(2), getrandom(2). *ret_origin tells which it became.
+ * both cases nothing is opened and the caller opens a fresh ring with fd -1; -ENOMEM and other
+ * errors of memfd_create(2), fallocate(2), mmap(2), getrandom(2). *ret_origin tells which it
+ * became.
  */
 int ring_open(int fd, uint32_t slots, Ring **ret, RingOrigin *ret_origin);
 /* Unmaps. The image lives on in whoever else holds its fd. */
@@ -129,7 +133,8 @@ uint64_t ring_lost(const Ring *ring); /* sum of RECORD_LOST of this stream */
 const Record *ring_next(const Ring *ring, uint64_t *cursor, uint64_t *ret_missed);
 /*
  * The cursor from which ring_next() comes to the errors above sequence, and to the announcements
- * that followed the error of this sequence. If that one is overwritten, it is before the oldest entry.
+ * that followed the error of this sequence. If that one is overwritten, it is before the oldest
+ * entry.
  */
 uint64_t ring_cursor_after(const Ring *ring, uint64_t sequence);
 
@@ -137,8 +142,8 @@ uint64_t ring_cursor(const Ring *ring, RingReader reader);
 void ring_set_cursor(Ring *ring, RingReader reader, uint64_t position);
 
 /*
- * How far the kernel log was read, and in which boot (16 bytes of the boot id). UINT64_MAX if it was
- * not read in this boot.
+ * How far the kernel log was read, and in which boot (16 bytes of the boot id). UINT64_MAX if it
+ * was not read in this boot.
  */
 uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]);
 void ring_set_kmsg_sequence(Ring *ring, const uint8_t boot_id[16], uint64_t sequence);

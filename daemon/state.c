@@ -7,7 +7,10 @@
 #include "state.h"
 #include "util.h"
 
-/* What keeps our hands off a function that the administrator gave us, in the order in which it is said. */
+/*
+ * What keeps our hands off a function that the administrator gave us, in the order in which it is
+ * said.
+ */
 static bool state_is_barred(const Facts *facts) {
         return facts->released || facts->inhibited || facts->permanent || facts->recovery_limit ||
                facts->unsupported || facts->requested || facts->waiting;

@@ -28,7 +28,10 @@ static int sysfs_complain(SysfsProblem *problem, const char *attribute, const ch
         return -EBADMSG;
 }
 
-/* A file of a function cannot be read: because of the file, or because the whole function has just vanished? */
+/*
+ * A file of a function cannot be read: because of the file, or because the whole function has just
+ * vanished?
+ */
 static int
 sysfs_unreadable(struct udev_device *device, SysfsProblem *problem, const char *attribute) {
         if (access(udev_device_get_syspath(device), F_OK) < 0)

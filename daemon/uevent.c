@@ -12,7 +12,9 @@
 #include "parse.h"
 #include "uevent.h"
 
-/* A storm of errors is a storm of uevents, and a hot-plugged adapter brings hundreds of functions. */
+/*
+ * A storm of errors is a storm of uevents, and a hot-plugged adapter brings hundreds of functions.
+ */
 #define UEVENT_BUFFER_SIZE (16 * 1024 * 1024)
 /* Functions that are looked at before others in the event loop have their turn: some 5 ms. */
 #define UEVENT_BATCH 16
@@ -37,8 +39,8 @@ static int uevent_errno(void) {
 
 /*
  * Tells what is at an address now. A device that came with an event shows the past, and libudev
- * remembers what it read, hence a fresh one. Returns 1 if there is a zPCI function, right or wrong, 0 if
- * there is none, or -ENOMEM.
+ * remembers what it read, hence a fresh one. Returns 1 if there is a zPCI function, right or wrong,
+ * 0 if there is none, or -ENOMEM.
  */
 static int uevent_look(Uevent *uevent, const char *address) {
         _cleanup_(udev_device_unrefp) struct udev_device *device = NULL;
@@ -106,7 +108,10 @@ static int uevent_scan_begin(Uevent *uevent) {
         return 0;
 }
 
-/* Tells of one function. Returns 1, 0 if it was the last one, or a negative errno: then the scan has no end. */
+/*
+ * Tells of one function. Returns 1, 0 if it was the last one, or a negative errno: then the scan
+ * has no end.
+ */
 static int uevent_scan_step(Uevent *uevent) {
         const UeventListener *listener = uevent->listener;
         const struct dirent *entry = NULL;
@@ -187,7 +192,8 @@ static void uevent_tell_error(Uevent *uevent, const char *address, const char *t
 
 /*
  * The PCI address that a device of the subsystem vfio-dev belongs to, from its path
- * "/devices/…/0001:00:00.0/vfio-dev/vfio0": once it is removed, its parent can no longer be asked for.
+ * "/devices/…/0001:00:00.0/vfio-dev/vfio0": once it is removed, its parent can no longer be asked
+ * for.
  */
 static bool uevent_parent_address(const char *devpath, char ret[static PCI_ADDRESS_SIZE]) {
         const char *end, *begin;
