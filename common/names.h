@@ -15,7 +15,23 @@
 #define ERRORD_FUNCTION_PREFIX    "/org/zpci/Errord1/function"
 #define ERRORD_FUNCTION_INTERFACE "org.zpci.Errord1.Function"
 #define ERRORD_ERROR_PREFIX       "org.zpci.Errord1.Error."
-#define ERRORD_ERROR_NO_FUNCTION  ERRORD_ERROR_PREFIX "NoSuchFunction"
+
+#define ERRORD_ERROR_NO_FUNCTION      ERRORD_ERROR_PREFIX "NoSuchFunction"
+#define ERRORD_ERROR_NOT_BOUND        ERRORD_ERROR_PREFIX "NotBound"
+#define ERRORD_ERROR_BUSY             ERRORD_ERROR_PREFIX "Busy"
+#define ERRORD_ERROR_INHIBITED        ERRORD_ERROR_PREFIX "Inhibited"
+#define ERRORD_ERROR_NOT_SUPPORTED    ERRORD_ERROR_PREFIX "NotSupported"
+#define ERRORD_ERROR_NOT_VFIO_DEVICE  ERRORD_ERROR_PREFIX "NotVfioDevice"
+#define ERRORD_ERROR_ALREADY_ATTACHED ERRORD_ERROR_PREFIX "AlreadyAttached"
+#define ERRORD_ERROR_PERMANENT        ERRORD_ERROR_PREFIX "Permanent"
+#define ERRORD_ERROR_LIMIT_EXCEEDED   ERRORD_ERROR_PREFIX "LimitExceeded"
+
+/* polkit, see dbus/org.zpci.Errord1.policy */
+#define ERRORD_ACTION_CLAIM   ERRORD_BUS_NAME ".claim"
+#define ERRORD_ACTION_RELEASE ERRORD_BUS_NAME ".release"
+#define ERRORD_ACTION_RESET   ERRORD_BUS_NAME ".reset"
+#define ERRORD_ACTION_ATTACH  ERRORD_BUS_NAME ".attach"
+#define ERRORD_ACTION_INHIBIT ERRORD_BUS_NAME ".inhibit"
 
 /* Kinds of journal entries, see systemd/zpci-errord.catalog. */
 #define ERRORD_MESSAGE_ERROR_ID    "4518901db7e24c839a23d2f97d6f0741"
@@ -44,6 +60,7 @@
 #define ERRORD_FIELD_LOST            "ZPCI_LOST"
 #define ERRORD_FIELD_STATE           "ZPCI_STATE"
 #define ERRORD_FIELD_RECOVERY        "ZPCI_RECOVERY"
+#define ERRORD_FIELD_HOLDER          "ZPCI_HOLDER"
 #define ERRORD_FIELD_DEVICE          "DEVICE"
 
 #define ERRORD_DOCUMENTATION "man:zpci-errord(8)"
