@@ -18,17 +18,17 @@ struct JournalPump {
 };
 
 /*
- * Says how many entries are missing before the cursor, if any are. Until journald took that, the
+ * Says how many entries are missing up to this position, if any are. Until journald took that, the
  * cursor stays where it is, so that not even a crash makes a silent gap.
  */
-static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
+static int journal_pump_announce(JournalPump *pump, uint64_t missed, uint64_t position) {
         uint64_t count = pump->untold + missed;
         int r;
 
         if (count == 0)
                 return 0;
 
-        journal_entry_of_gap(&pump->entry, count, ring_stream_id(pump->ring));
+        journal_entry_of_gap(&pump->entry, count, position, ring_stream_id(pump->ring));
         r = journal_send(pump->journal, pump->entry.fields, pump->entry.n_fields);
         if (r == -EAGAIN)
                 return r;
@@ -42,17 +42,18 @@ static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
  * take it now.
  */
 static int journal_pump_step(JournalPump *pump) {
-        uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), missed = 0;
+        uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), before, missed = 0;
         const Record *record;
         int r;
 
         record = ring_next(pump->ring, &cursor, &missed);
+        before = record ? cursor - 1 : cursor;
 
-        r = journal_pump_announce(pump, missed);
+        r = journal_pump_announce(pump, missed, before);
         if (r < 0)
                 return r;
         if (missed > 0)
-                ring_set_cursor(pump->ring, RING_READER_JOURNAL, record ? cursor - 1 : cursor);
+                ring_set_cursor(pump->ring, RING_READER_JOURNAL, before);
         if (!record)
                 return 0;
 

@@ -10,6 +10,7 @@
 
 #include "bus.h"
 #include "fdstore.h"
+#include "journal-check.h"
 #include "journal-pump.h"
 #include "journal.h"
 #include "manager.h"
@@ -28,6 +29,7 @@ struct Manager {
         Journal *journal;
         JournalPump *journal_pump;
         Worker *worker;
+        JournalCheck *journal_check;
         FunctionContext context;
         RegistryListener registry_listener;
         Registry *registry;

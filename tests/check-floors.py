@@ -28,7 +28,7 @@ FLOORS = {
         ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
          'node-watch'],
         ['function', 'registry', 'observer'],
-        ['bus', 'polkit', 'alert', 'journal-pump'],
+        ['bus', 'polkit', 'alert', 'journal-check', 'journal-pump'],
         ['manager', 'main'],
     ],
     'ctl': [
