@@ -34,7 +34,8 @@ struct JournalCheck {
 
         uint64_t again; /* up to here all is stored or sent again */
         uint64_t gone;  /* entries up to there that are in neither journal nor ring; not yet said */
-        uint64_t limit; /* what is missing up to here … */
+        uint64_t limit; /* that something up to here is missing was said */
+        uint64_t first; /* the first that is missing … */
         unsigned tries; /* … was sent again so often */
         bool blind;     /* it was said that the journal cannot be read */
         JournalEntry entry;
@@ -142,7 +143,6 @@ static void check_judge(JournalCheck *check) {
 
         if (first > check->limit) {
                 check->limit = stored->upto;
-                check->tries = 0;
                 (void) log_warning(
                         check->context.log,
                         0,
@@ -152,6 +152,10 @@ static void check_judge(JournalCheck *check) {
                         n);
         }
 
+        if (first != check->first) {
+                check->first = first;
+                check->tries = 0;
+        }
         if (check->tries++ >= TRIES_MAX) {
                 (void) log_warning(
                         check->context.log,

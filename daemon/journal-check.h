@@ -9,8 +9,8 @@
  * stream and position. So it does not matter why they are not there, whether journald was killed
  * with them, restarted together with its socket, or dropped them since there were too many.
  *
- * What was overwritten in the ring meanwhile is announced in the journal. What is not stored even
- * after some tries is given up, and said: journald may be told not to store it.
+ * What was overwritten in the ring meanwhile is announced in the journal. When tries get no further,
+ * what is missing is given up, and that is said: journald may be told not to store it.
  *
  * It moves the cursor RING_READER_JOURNAL_SYNCED, which a next run goes on from.
  */

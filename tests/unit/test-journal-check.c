@@ -346,6 +346,25 @@ static void test_tries(void **state) {
         assert_synced(f, 6);
 }
 
+/* Some are stored each time: that is no reason to give up. */
+static void test_slow_progress(void **state) {
+        char expected[8];
+        Fixture *f = *state;
+
+        put(f, 8, 1, 8);
+        for (unsigned i = 1; i <= 8; i++) {
+                check(f);
+                (void) snprintf(expected, sizeof(expected), "%u ", i);
+                assert_memory_equal(f->journal.sent, expected, strlen(expected));
+                f->journal.sent[0] = '\0';
+                for (unsigned dropped = i + 1; dropped <= 8; dropped++)
+                        f->journal.stored[dropped] = false;
+        }
+        check(f);
+        assert_sent(f, "");
+        assert_synced(f, 8);
+}
+
 /* Somebody else's tries are not ours: what is lost later is not given up together with what was before. */
 static void test_tries_apart(void **state) {
         Fixture *f = *state;
@@ -507,14 +526,23 @@ static void test_set(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_stored),          TEST(test_missing),
-                TEST(test_all_missing),     TEST(test_waiting),
-                TEST(test_sent_meanwhile),  TEST(test_busy),
-                TEST(test_tries),           TEST(test_tries_apart),
-                TEST(test_overwritten),     TEST(test_overwritten_meanwhile),
-                TEST(test_all_overwritten), TEST(test_nothing_to_read),
-                TEST(test_cannot_be_read),  TEST(test_no_memory),
-                TEST(test_next_run),        cmocka_unit_test(test_set),
+                TEST(test_stored),
+                TEST(test_missing),
+                TEST(test_all_missing),
+                TEST(test_waiting),
+                TEST(test_sent_meanwhile),
+                TEST(test_busy),
+                TEST(test_tries),
+                TEST(test_slow_progress),
+                TEST(test_tries_apart),
+                TEST(test_overwritten),
+                TEST(test_overwritten_meanwhile),
+                TEST(test_all_overwritten),
+                TEST(test_nothing_to_read),
+                TEST(test_cannot_be_read),
+                TEST(test_no_memory),
+                TEST(test_next_run),
+                cmocka_unit_test(test_set),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
