@@ -50,6 +50,7 @@ int polkit_wire_read_verdict(sd_bus_message *answer, PolkitVerdict *ret);
 
 /*
  * Whether this error of a call says that there is no polkit on this host, rather than one that does
- * not work: nobody has its name, or it cannot be started.
+ * not work: nobody has its name, or it cannot be started. (polkit says the same of a sender that has
+ * left the bus meanwhile; then nobody is there to be told anything.)
  */
 bool polkit_wire_is_absent(const sd_bus_error *error);
