@@ -266,8 +266,37 @@ def fstat(fd):
     return [oct(st.st_mode), os.major(st.st_rdev), os.minor(st.st_rdev)]
 
 
+def statx(fd):
+    """As fstat(), by the newer call: mode, major and minor number."""
+    st = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statx(fd, b'', 0x1000 | 0x4000, 1, st):  # AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE
+        raise OSError(ctypes.get_errno(), 'statx')
+    return [oct(struct.unpack_from('H', st, 28)[0]), *struct.unpack_from('II', st, 128)]
+
+
 def fd_name(fd):
     return os.readlink(f'/proc/self/fd/{fd}')
+
+
+def fd_names(fd):
+    """By all ways to it."""
+    folder = os.open('/proc/self/fd', os.O_PATH | os.O_DIRECTORY)
+    try:
+        return [fd_name(fd), os.readlink(f'/proc/{os.getpid()}/fd/{fd}'), os.readlink(str(fd), dir_fd=folder)]
+    finally:
+        os.close(folder)
+
+
+def fd_name_cut(fd, size):
+    """What fits into a buffer."""
+    name = ctypes.create_string_buffer(b'?' * 64)
+    n = ctypes.CDLL(None).readlink(f'/proc/self/fd/{fd}'.encode(), name, size)
+    return [n, name.value.decode()]
+
+
+def link(path):
+    return os.readlink(path)
 
 
 def access(path):

@@ -321,6 +321,9 @@ static int device_ioctl(Sim *sim, int fd, const SimRef *ref, unsigned long reque
 }
 
 int sim_vfio_ioctl(Sim *sim, int fd, const SimRef *ref, unsigned long request, void *arg) {
+        if (fcntl(fd, F_GETFL) & O_PATH)
+                return -EBADF;
+
         switch (ref->node) {
         case SIM_NODE_CONTAINER:
                 return container_ioctl(sim, fd, request, arg);
