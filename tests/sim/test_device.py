@@ -67,6 +67,12 @@ def test_broken_capabilities(sim, client, caps):
     assert (struct.unpack_from('I', info, 116)[0] == 24) == (caps == 'loop')
 
 
+def test_plain_function_has_no_capabilities(sim, client):
+    sim.add(A, path='cdev', zpci=0, **FAST)
+    fd, *_ = client.open_cdev('vfio0')
+    assert struct.unpack_from('IIIII', bytes.fromhex(client.info(fd)))[1::3] == (0x3, 0)
+
+
 def test_open_takes_time_and_holds(sim, client, start, path):
     sim.add(A, path=path)
     open_device(client, path)
@@ -500,6 +506,10 @@ def test_what_an_fd_is(sim, client, start, tmp_path):
             assert process.fd_name(path) == process.fd_name(fd)
             with fails(errno.EBADF):
                 process.info(path)
+        path = process.open_node('/dev/vfio/devices/vfio1', os.O_PATH)
+        assert process.statx(path) == ['0o20600', 244, 1]
+        with fails(errno.EBADF):
+            process.info(path)
 
         # What is none of ours stays as it is.
         event = process.eventfd()
