@@ -15,6 +15,6 @@ def links(pid):
 
 
 def devices(service, sim):
-    """The file descriptors of VFIO devices, and of groups, containers and /dev/iommu."""
-    nodes = (f'{sim.directory}/sim/device/', f'{sim.directory}/dev/vfio/', f'{sim.directory}/dev/iommu')
-    return [fd for fd, name in links(service.pid).items() if name.startswith(nodes)]
+    """The file descriptors of VFIO devices."""
+    places = (f'{sim.directory}/sim/device/', f'{sim.directory}/dev/vfio/devices/')
+    return [fd for fd, name in links(service.pid).items() if name.startswith(places)]
