@@ -318,6 +318,18 @@ def test_handover(sim, daemon, published, attached):
 
 
 @on_one_bus
+def test_another_handle(sim, daemon, published, owner):
+    """The function was disabled and enabled since the daemon last looked, of which nothing tells."""
+    sim.add(A, fid=FID, fh=0x80020001, path='cdev', **FAST)
+    sim.sysfs(A, 'function_handle', '0x80020000')
+    daemon.start()
+    assert published.get(FID, 'FunctionHandle') == 0x80020000
+    sim.sysfs(A, 'function_handle', '0x80020001')
+    assert owner.take(sim, A, 'cdev').attach() == path(FID)
+    assert published.get(FID, 'FunctionHandle') == 0x80020001
+
+
+@on_one_bus
 def test_stop(sim, daemon, published, attached):
     """SIGTERM: what is queued is published, the owner keeps its device, and it is not reset."""
     owner = attached('group')
