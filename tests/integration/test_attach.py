@@ -342,5 +342,6 @@ def test_stop(sim, daemon, published, attached):
     state = sim.state(A)
     assert (state['held'], state['resets'], state['frozen']) == (1, 0, 1)
     assert owner.read_count(owner.notify) == 1
+    daemon.notify.forget()
     owner.let_go()
     sim.wait(A, 'held=0')
