@@ -278,6 +278,6 @@ def test_completion(host, errctl, build, bus):
     for command in 'claim', 'release', 'reset', 'inhibit':
         assert offered(f'zpci-errctl {command} fid:1') == ['10']
     assert set(offered('zpci-errctl inhibit 0001:00:00.0 -- systemd-inhi')) == {'systemd-inhibit'}
-    assert offered('zpci-errctl inhibit 0001:00:00.0 -- systemd-inhibit --lis') != []
+    assert offered('zpci-errctl inhibit 0001:00:00.0 -- zpci-errctl li') == ['list']
     assert offered('zpci-errctl show -- 0') == []
     assert offered('zpci-errctl list 0') == []
