@@ -33,7 +33,8 @@ def obey(command, *arguments):
         sys.exit(int(arguments[0]))
     elif command == 'die':
         number = signal.Signals[arguments[0]]
-        signal.signal(number, signal.SIG_DFL)
+        if number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     else:
         say(*arguments)

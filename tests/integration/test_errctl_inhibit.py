@@ -87,7 +87,7 @@ env       0 {pids[1]:{width}} {A} {ABSENT} {' ' * len(A)} -
 
 
 def test_exit_status(host, errctl, inhibit):
-    for told, status in ('exit 0', 0), ('exit 17', 17), ('die SIGKILL', -9), ('die SIGTERM', -15), ('die SIGQUIT', -3):
+    for told, status in ('exit 0', 0), ('exit 17', 17), ('die SIGKILL', -9), ('die SIGTERM', -15), ('die SIGHUP', -1):
         command = inhibit(A)
         command.tell(told)
         assert command.wait_exit() == status
