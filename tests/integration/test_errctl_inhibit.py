@@ -118,10 +118,12 @@ def test_signals_of_the_terminal(host, inhibit):
     ours, theirs = pty.openpty()
     command = inhibit(A, stdin=theirs, wrapper=['setsid', '--ctty'])
     os.close(theirs)
+    command.freeze()  # or both would come at once, and be one
     os.write(ours, b'\x03')
     command.wait_text('SIGINT\n')
-    # We pass on signals in the order of their numbers: had that been one to pass on, it would be there before.
+    # They are passed on in the order of their numbers: had SIGINT been one to pass on, it would be there first.
     command.process.send_signal(signal.SIGTERM)
+    command.thaw()
     command.wait_text('SIGTERM\n')
     os.write(ours, b'exit 4\n')
     assert command.wait_exit() == 4
