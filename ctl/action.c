@@ -16,9 +16,9 @@
 
 #define PATH_SIZE (sizeof(ERRORD_FUNCTION_PREFIX) + 9)
 
-/* The daemon answers within some seconds, people within minutes. */
+/* The daemon answers within some seconds; people have five minutes of it to type a password. */
 #define TIMEOUT        (30 * USEC_PER_SEC)
-#define TIMEOUT_PEOPLE (300 * USEC_PER_SEC)
+#define TIMEOUT_PEOPLE (310 * USEC_PER_SEC)
 
 static uint64_t timeout(const Context *c) {
         return geteuid() == 0 && !c->host ? TIMEOUT : TIMEOUT_PEOPLE;
