@@ -140,10 +140,11 @@ const char *describe_advice(const char *error_name) {
                   N_("To see who has them: zpci-errctl inhibit --list") },
                 { ERRORD_ERROR_PERMANENT,
                   N_("'zpcictl --reset-fw' may recover it, and reports to the service element") },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("The function was unbound meanwhile") },
                 { SD_BUS_ERROR_ACCESS_DENIED,
-                  N_("Be root, or have polkit allow it to you, see zpci-errctl(1)") },
+                  N_("Be root, or have polkit allow it to you, see zpci-errord(8)") },
                 { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                  N_("Be root, or have polkit allow it to you, see zpci-errctl(1)") },
+                  N_("Be root, or have polkit allow it to you, see zpci-errord(8)") },
         };
 
         return find_meaning(table, ELEMENTSOF(table), error_name);

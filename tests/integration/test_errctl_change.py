@@ -10,6 +10,7 @@ import pytest
 
 from deadline import scaled
 from errctl import PROGRAM
+from standin import StandIn
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
@@ -130,6 +131,37 @@ def test_gone(host, sim, errctl, published):
 def test_no_daemon(errctl):
     for command in COMMANDS:
         assert 'zpci-errord does not run' in errctl.error(command, A, status=NO_DAEMON)
+
+
+@pytest.fixture
+def stand_in(bus):
+    stand_in = StandIn(bus)
+    yield stand_in
+    stand_in.close()
+
+
+def test_error_texts(stand_in, errctl):
+    """The text of the daemon, and what to do about it, where there is anything."""
+    errors = {
+        'org.zpci.Errord1.Error.Busy': '. Try again once that process has closed it',
+        'org.zpci.Errord1.Error.Inhibited': '. To see by whom and what for: zpci-errctl inhibit --list',
+        'org.zpci.Errord1.Error.LimitExceeded': '. To see who has them: zpci-errctl inhibit --list',
+        'org.zpci.Errord1.Error.NotSupported': '',
+        'org.zpci.Errord1.Error.Permanent':
+            ". 'zpcictl --reset-fw' may recover it, and reports to the service element",
+        'org.freedesktop.DBus.Error.UnknownObject': '. The function was unbound meanwhile',
+        'org.freedesktop.DBus.Error.AccessDenied': '. Be root, or have polkit allow it to you, see zpci-errord(8)',
+        'org.freedesktop.DBus.Error.InteractiveAuthorizationRequired':
+            '. Be root, or have polkit allow it to you, see zpci-errord(8)',
+        'System.Error.EIO': '',
+    }
+    for error, advice in errors.items():
+        stand_in.tell(f'claim {error}')
+        assert errctl.error('claim', A) == f'{PROGRAM}: {A}: text of the error{advice}\n'
+    stand_in.tell('claim org.freedesktop.DBus.Error.InvalidArgs')
+    assert errctl.error('claim', A, status=USAGE).startswith(f'{PROGRAM}: {A}: text of the error\n')
+    stand_in.tell('claim leave')
+    assert 'zpci-errord does not run' in errctl.error('claim', A, status=NO_DAEMON)
 
 
 def test_permission(host, errctl):
