@@ -30,19 +30,39 @@ static bool is_refusal(int r, const sd_bus_error *error) {
                r != -ENOTCONN && r != -EPIPE;
 }
 
+/* "0001:00:00.0: text. Advice"; the daemon may have said itself whom its text is about. */
+static void write_refusal(char text[static DESCRIBE_SIZE],
+                          const char *subject,
+                          const char *message,
+                          const char *advice) {
+        size_t length = strlen(subject), end = strlen(message);
+        bool named = strncmp(message, subject, length) == 0;
+        bool full_stop = end > 0 && message[end - 1] == '.';
+
+        (void) snprintf(text,
+                        DESCRIBE_SIZE,
+                        "%s%s%s%s%s",
+                        named ? "" : subject,
+                        named ? "" : ": ",
+                        message,
+                        !advice     ? ""
+                        : full_stop ? " "
+                                    : ". ",
+                        advice ? advice : "");
+}
+
 static int fail_action(const Context *c, int r, const sd_bus_error *error, const char *subject) {
-        const char *advice;
+        char text[DESCRIBE_SIZE];
 
         if (!is_refusal(r, error))
                 return client_fail(c, r, error);
 
+        write_refusal(text, subject, error->message, describe_advice(error->name));
+
         /* What the daemon calls invalid is from the command line. */
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_INVALID_ARGS))
-                return fail_usage("%s: %s", subject, error->message);
-
-        advice = describe_advice(error->name);
-        return fail(
-                "%s: %s%s%s", subject, error->message, advice ? ". " : "", advice ? advice : "");
+                return fail_usage("%s", text);
+        return fail("%s", text);
 }
 
 int action_fail_arguments(int error, const char *subject) {

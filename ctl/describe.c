@@ -133,9 +133,7 @@ const char *describe_state(const char *state, const char *reason) {
 
 const char *describe_advice(const char *error_name) {
         static const Meaning table[] = {
-                { ERRORD_ERROR_BUSY, N_("Try again once that process has closed it") },
-                { ERRORD_ERROR_INHIBITED,
-                  N_("To see by whom and what for: zpci-errctl inhibit --list") },
+                { ERRORD_ERROR_BUSY, N_("Try again once that is over") },
                 { ERRORD_ERROR_LIMIT_EXCEEDED,
                   N_("To see who has them: zpci-errctl inhibit --list") },
                 { ERRORD_ERROR_PERMANENT,

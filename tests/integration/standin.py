@@ -9,7 +9,7 @@ As a program, obeys one command a line:
     repeat N                its signal once more
     forget N                N is the oldest record from now on
     refuse, allow           what becomes of calls
-    claim leave|ERROR       a claim has it leave the bus, or gets this error
+    claim leave|ERROR TEXT  a claim has it leave the bus, or gets this error
 """
 import os
 import subprocess
@@ -61,9 +61,9 @@ def main():
 
         @dbus.service.method(name + '.Function')
         def Claim(self):
-            if self.claim == 'leave':
+            if self.claim == ('leave',):
                 os._exit(0)
-            raise dbus.DBusException('text of the error', name=self.claim)
+            raise dbus.DBusException(' '.join(self.claim[1:]), name=self.claim[0])
 
     class Manager(dbus.service.Object):
         def __init__(self, bus):
@@ -109,7 +109,7 @@ def main():
                 self.records = {number: record for number, record in self.records.items()
                                 if number >= int(arguments[0])}
             elif command == 'claim':
-                self.function.claim = arguments[0]
+                self.function.claim = arguments
             elif command in ('refuse', 'allow'):
                 self.refuse = command == 'refuse'
             else:

@@ -56,7 +56,7 @@ def test_claim_of_what_is_held(host, sim, errctl):
     """Says so, and claims the others all the same."""
     message = errctl.error('claim', B, A)
     assert message.startswith(f'{PROGRAM}: {B}') and message.count('\n') == 1
-    assert 'once that process has closed it' in message
+    assert 'Try again once that is over' in message
     assert errctl.json('show', A)['state'] == 'claimed'
     assert errctl.json('show', B)['state'] == 'observed'
     sim.unhold(B)
@@ -143,23 +143,25 @@ def stand_in(bus):
 def test_error_texts(stand_in, errctl):
     """The text of the daemon, and what to do about it, where there is anything."""
     errors = {
-        'org.zpci.Errord1.Error.Busy': '. Try again once that process has closed it',
-        'org.zpci.Errord1.Error.Inhibited': '. To see by whom and what for: zpci-errctl inhibit --list',
-        'org.zpci.Errord1.Error.LimitExceeded': '. To see who has them: zpci-errctl inhibit --list',
+        'org.zpci.Errord1.Error.Busy': 'Try again once that is over',
+        'org.zpci.Errord1.Error.LimitExceeded': 'To see who has them: zpci-errctl inhibit --list',
         'org.zpci.Errord1.Error.NotSupported': '',
         'org.zpci.Errord1.Error.Permanent':
-            ". 'zpcictl --reset-fw' may recover it, and reports to the service element",
-        'org.freedesktop.DBus.Error.UnknownObject': '. The function was unbound meanwhile',
-        'org.freedesktop.DBus.Error.AccessDenied': '. Be root, or have polkit allow it to you, see zpci-errord(8)',
+            "'zpcictl --reset-fw' may recover it, and reports to the service element",
+        'org.freedesktop.DBus.Error.UnknownObject': 'The function was unbound meanwhile',
+        'org.freedesktop.DBus.Error.AccessDenied': 'Be root, or have polkit allow it to you, see zpci-errord(8)',
         'org.freedesktop.DBus.Error.InteractiveAuthorizationRequired':
-            '. Be root, or have polkit allow it to you, see zpci-errord(8)',
+            'Be root, or have polkit allow it to you, see zpci-errord(8)',
         'System.Error.EIO': '',
     }
     for error, advice in errors.items():
-        stand_in.tell(f'claim {error}')
-        assert errctl.error('claim', A) == f'{PROGRAM}: {A}: text of the error{advice}\n'
-    stand_in.tell('claim org.freedesktop.DBus.Error.InvalidArgs')
-    assert errctl.error('claim', A, status=USAGE).startswith(f'{PROGRAM}: {A}: text of the error\n')
+        stand_in.tell(f'claim {error} the text')
+        assert errctl.error('claim', A) == f'{PROGRAM}: {A}: the text' + (f'. {advice}\n' if advice else '\n')
+    # As daemons say it.
+    stand_in.tell(f'claim org.zpci.Errord1.Error.Busy {A}: the text.')
+    assert errctl.error('claim', A) == f'{PROGRAM}: {A}: the text. Try again once that is over\n'
+    stand_in.tell('claim org.freedesktop.DBus.Error.InvalidArgs the text')
+    assert errctl.error('claim', A, status=USAGE).startswith(f'{PROGRAM}: {A}: the text\n')
     stand_in.tell('claim leave')
     assert 'zpci-errord does not run' in errctl.error('claim', A, status=NO_DAEMON)
 
