@@ -154,13 +154,17 @@ class Follower:
         self.process.stdin.write(''.join(f'{line}\n' for line in lines).encode())
 
     def wait_exit(self):
-        """Its exit status; negative for the signal that ended it."""
-        pidfd = os.pidfd_open(self.process.pid)
-        try:
-            Deadline(20, lambda: f'the end of {PROGRAM}; have {self.lines}, {self.notices}').readable(pidfd)
-        finally:
-            os.close(pidfd)
-        return self.process.wait()
+        """Its exit status, negative for the signal that ended it, once nobody can print anything for it any more."""
+        deadline = Deadline(20, lambda: f'the end of {PROGRAM}; have {self.lines}, {self.notices}')
+        streams = list(self._read)
+        while streams:
+            deadline.readable(*streams)
+            for stream in select.select(streams, [], [], 0)[0]:
+                part = os.read(stream.fileno(), 65536)
+                self._read[stream] += part
+                if not part:
+                    streams.remove(stream)
+        return self.process.wait(scaled(20))
 
     def freeze(self):
         """Stops it as SIGSTOP does, and returns when it stands."""

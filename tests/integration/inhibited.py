@@ -21,7 +21,7 @@ def say(*words):
 
 def obey(command, *arguments):
     if command == 'open':
-        sys.path.insert(0, str(Path(__file__).parents[1] / 'sim'))
+        sys.path.insert(0, str(Path(__file__).parents[1] / 'lib'))
         import client
         client.open_group(arguments[0], int(arguments[1]))
         say('opened', arguments[0])

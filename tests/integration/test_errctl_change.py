@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deadline import scaled
 from errctl import PROGRAM
 from standin import StandIn
 
@@ -69,20 +68,25 @@ def test_release(host, sim, errctl, published):
     assert (state(sim, A), published.state(0x10)) == (0, ('observed', 'released'))
     shown = errctl('show', A)
     assert 'State: observed (released): it was let go on demand\n' in shown and 'Holder: guest Ä\n' in shown
-    # It did not have it: the same, and nobody said who.
+    # Also if it does not have it. Nobody says who.
     out = errctl('release', 'pchid:104', '--json=short')
-    assert out.count('"state_reason":"released"') == 2 and out.count('"holder":""') == 2
+    assert out == errctl('show', A, C, '--json=short') and out.count('"holder":""') == 2
     assert 'Holder: -\n' in errctl('show', A)
     assert errctl('claim', A) == ''
 
 
-def test_release_for_a_while(host, errctl, published):
+def test_release_for_a_while(sim, daemon, errctl, published):
     """Then, what the policy says."""
-    errctl('release', A, C, '--grace=1ms')
-    published.wait_state(0x10, 'observed', 'policy')
-    errctl('release', C, '--grace', '1d')
-    assert published.state(0x30) == ('observed', 'released')
-    errctl('release', C, '--grace=0')
+    sim.add(A, fid=0x10, **FAST)
+    daemon.start('--policy=claim')
+    published.wait_state(0x10, 'claimed')
+    closes = sim.state(A)['closes']
+    errctl('release', A, '--grace=1ms')
+    published.wait_state(0x10, 'claimed')
+    assert sim.state(A)['closes'] == closes + 1
+    for grace in '--grace=1d', '--grace=0':
+        errctl('release', A, grace)
+        assert published.state(0x10) == ('observed', 'released')
     for grace in '', 'soon', '-1', '1y', '1.5h':
         assert 'is no time span' in errctl.error('release', A, f'--grace={grace}', status=USAGE)
     for value in '--grace=25h', '--who=' + 'x' * 129:
@@ -170,12 +174,11 @@ def test_permission(host, errctl):
     """Who may look and not touch is told what it takes."""
     refused = errctl.spawn('claim', A, wrapper=READER)
     assert refused.wait_exit() == FAILED
-    refused.wait_notice('polkit allow it')
-    assert refused.notices.startswith(f'{PROGRAM}: {A}: ')
+    assert refused.notices.startswith(f'{PROGRAM}: {A}: ') and 'polkit allow it' in refused.notices
 
 
 def test_polkit_may_ask(host, errctl):
-    """On a terminal only. What asks for the password is there before it is needed, and no longer than that."""
+    """On a terminal only. What asks for the password ends with us."""
     ours, theirs = pty.openpty()
     with tempfile.TemporaryDirectory() as folder:
         agent = Path(folder, 'pkttyagent')
@@ -184,10 +187,8 @@ def test_polkit_may_ask(host, errctl):
             each.chmod(mode)
         follower = errctl.spawn('claim', A, stdin=theirs, wrapper=READER, PATH=f'{folder}:/usr/bin:/bin')
         assert follower.wait_exit() == FAILED
-        follower.wait_notice('polkit allow it')
     os.close(theirs)
     os.close(ours)
     asked, said = follower.notices.splitlines()
-    assert re.fullmatch(r'agent --notify-fd \d+ --fallback', asked) and said.startswith(f'{PROGRAM}: {A}: ')
-    # Nobody has it open any more.
-    assert follower.process.communicate(timeout=scaled(20)) == (b'', b'')
+    assert re.fullmatch(r'agent --notify-fd \d+ --fallback', asked)
+    assert said.startswith(f'{PROGRAM}: {A}: ') and 'polkit allow it' in said

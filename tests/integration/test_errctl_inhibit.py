@@ -10,8 +10,6 @@ import pytest
 
 from errctl import PROGRAM
 
-pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
-
 A = '0001:00:00.0'
 B = '0002:00:00.0'
 ABSENT = '00ab:00:00.0'
