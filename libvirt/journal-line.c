@@ -8,10 +8,9 @@
 #include <sys/un.h>
 
 #include "journal-line.h"
-#include "log.h"
+#include "util.h"
 
-/* Those of log_entry(): its own, the caller's, and MESSAGE. */
-#define FIELDS_MAX (LOG_FIELDS_MAX + 8U)
+#define FIELDS_MAX 64U
 
 static int journal_line_connect(const char *path) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
