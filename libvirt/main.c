@@ -22,8 +22,8 @@
 #define _(text) gettext(text)
 
 /* From the start: until the child gives up and says so, and until nobody waits for it any more. */
-#define PATIENCE_USEC (1400 * USEC_PER_MSEC)
-#define LIMIT_USEC    (1800 * USEC_PER_MSEC)
+#define PATIENCE_USEC (1300 * USEC_PER_MSEC)
+#define LIMIT_USEC    (1600 * USEC_PER_MSEC)
 
 typedef struct Arguments {
         const char *guest;
