@@ -9,6 +9,7 @@ As a program, obeys one command a line:
     repeat N                its signal once more
     forget N                N is the oldest record from now on
     refuse, allow           what becomes of calls
+    keep, release           what becomes of calls to release the function
 """
 import os
 import subprocess
@@ -58,12 +59,18 @@ def main():
         def ErrorReported(self, address, fid, pec, text, severity, sequence, usec, details):
             pass
 
+        @dbus.service.method(name + '.Function', in_signature='ta{sv}')
+        def Release(self, grace_usec, options):
+            if manager.keep:
+                raise dbus.DBusException('mine', name='org.freedesktop.DBus.Error.Failed')
+
     class Manager(dbus.service.Object):
         def __init__(self, bus):
             super().__init__(bus, manager_path)
             self.function = Function(bus, manager_path + '/function/00000010')
             self.records = {}
             self.refuse = False
+            self.keep = False
 
         @dbus.service.method('org.freedesktop.DBus.ObjectManager', out_signature='a{oa{sa{sv}}}')
         def GetManagedObjects(self):
@@ -78,6 +85,12 @@ def main():
             oldest = min(self.records, default=last + 1)
             found = [self.records[number] for number in sorted(self.records) if number > after]
             return STREAM, oldest, last, found[:most or MOST]
+
+        @dbus.service.method(name + '.Manager', in_signature='s', out_signature='o')
+        def GetFunctionByAddress(self, address):
+            if self.refuse:
+                raise dbus.DBusException('not now', name='org.freedesktop.DBus.Error.Failed')
+            return manager_path + '/function/00000010'
 
         def add(self, number, text='OORANGE'):
             self.records[number] = (
@@ -103,6 +116,8 @@ def main():
                                 if number >= int(arguments[0])}
             elif command in ('refuse', 'allow'):
                 self.refuse = command == 'refuse'
+            elif command in ('keep', 'release'):
+                self.keep = command == 'keep'
             else:
                 print(command, flush=True)
 

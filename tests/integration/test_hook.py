@@ -10,6 +10,7 @@ import pytest
 from bystander import FAST
 from deadline import Deadline
 from hook import domain
+from standin import StandIn
 
 one_bus = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
@@ -214,6 +215,26 @@ def test_daemon_stopped(sim, daemon, published, journald, hook):
     finally:
         daemon.thaw()
     assert len(journald.entries(SAYS)) == 2
+
+
+@one_bus
+def test_daemon_refuses(bus, journald, hook):
+    """Each function by itself, with what the daemon said."""
+    daemon = StandIn(bus)
+    try:
+        assert hook('ledger', 'prepare', 'begin', domain('hostdev')) == ''
+        assert journald.entries(SAYS) == []
+        for command, why in ('keep', 'mine'), ('refuse', 'not now'):
+            daemon.tell(command)
+            hook('ledger', 'prepare', 'begin', domain('hostdev'))
+            entries = journald.wait(SAYS, count=2, where=lambda entry: why in entry['MESSAGE'])
+            assert [entry['ZPCI_ADDRESS'] for entry in entries] == [A, B]
+            for entry in entries:
+                assert entry['ZPCI_ADDRESS'] in entry['MESSAGE'] and 'ledger' in entry['MESSAGE']
+                assert (entry['ZPCI_HOLDER'], entry['PRIORITY']) == ('ledger', '4')
+    finally:
+        daemon.close()
+    assert len(journald.entries(SAYS)) == 4
 
 
 @one_bus
