@@ -35,20 +35,19 @@ static void print_help(void) {
         (void) printf(
                 _("Usage: %s GUEST OPERATION SUB-OPERATION EXTRA < DOMAIN-XML\n"
                   "\n"
-                  "A hook for libvirt (%s/libvirt/hooks/qemu.d). It has zpci-errord let go of the\n"
-                  "PCI functions that a guest is given, and take them back after its end. It never\n"
-                  "keeps a guest from starting: what went wrong is in the journal.\n"
+                  "A hook of libvirt's QEMU driver. It has zpci-errord let go of the PCI functions\n"
+                  "that a guest is given, and take them back after its end. It never keeps a guest\n"
+                  "from starting: what goes wrong is in the journal.\n"
                   "\n"
                   "  -h, --help     Show this help\n"
                   "      --version  Show the version\n"
                   "\n"
-                  "What it had to say: journalctl -t %s\n"),
+                  "What it said: journalctl -t %s\n"),
                 program_invocation_short_name,
-                SYSCONFDIR,
                 ERRORD_HOOK_PROGRAM);
 }
 
-/* Returns whether these are arguments of libvirt. Otherwise it told people what they want to know. */
+/* Returns whether they are libvirt's. Otherwise it told people what they want to know. */
 static bool parse_arguments(int argc, char *argv[], Arguments *ret) {
         if (argc >= 5) {
                 *ret = (Arguments){ argv[1], argv[2], argv[3] };

@@ -166,12 +166,11 @@ static void test_journal_full(void **state) {
 }
 
 static void test_journal_absent(void **state) {
-        static const char *const paths[] = {
-                "/nonexistent/socket",
-                "/dev/null",
-                "/a/path/of/more/bytes/than/the/address/of/a/unix/socket/has/room/for/"
-                "a/path/of/more/bytes/than/the/address/of/a/unix/socket/has/room/for",
-        };
+        char too_long[sizeof(((struct sockaddr_un *) NULL)->sun_path) + 1];
+        const char *const paths[] = { "/nonexistent/socket", "/dev/null", too_long };
+
+        memset(too_long, '/', sizeof(too_long) - 1);
+        too_long[sizeof(too_long) - 1] = '\0';
 
         for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
                 _cleanup_free_ char *text = send_line(paths[i]);
