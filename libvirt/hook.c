@@ -10,10 +10,12 @@
 #include "input.h"
 #include "names.h"
 #include "release.h"
+#include "subject.h"
 
 #define XML_SIZE_MAX ((size_t) 16 * 1024 * 1024)
 
-#define FIELD_SIZE (sizeof(ERRORD_FIELD_HOLDER "=") + HOLDER_SIZE)
+_Static_assert(SUBJECT_FIELDS_MAX <= LOG_FIELDS_MAX,
+               "an entry has room for all fields of a subject");
 
 /* For whom all is done, and where it is said. */
 typedef struct Hook {
@@ -23,13 +25,6 @@ typedef struct Hook {
         Log *log;
 } Hook;
 
-/* The fields of an entry about the guest and some of its functions. */
-typedef struct Fields {
-        const char *list[LOG_FIELDS_MAX + 1];
-        char texts[LOG_FIELDS_MAX][FIELD_SIZE];
-        size_t n;
-} Fields;
-
 /*
  * The first operation is before libvirt binds functions to vfio-pci, and before it takes some from a
  * network's pool; the second is after that, right before QEMU is started. The third is the last that
@@ -37,7 +32,7 @@ typedef struct Fields {
  * is. A function is given back by a release that ends soon: the policy decides then.
  */
 static const HookOperation operations[] = {
-        { "prepare", "begin", .takes = true, .grace_usec = 0 },
+        { "prepare", "begin", .is_first = true, .takes = true, .grace_usec = 0 },
         { "start", "begin", .takes = true, .grace_usec = 0 },
         { "stopped", "end", .takes = false, .grace_usec = 10 * USEC_PER_SEC },
         { "release", "end", .takes = false, .grace_usec = 1 },
@@ -54,37 +49,18 @@ const HookOperation *hook_operation_find(const char *operation, const char *subo
         return NULL;
 }
 
-static void fields_add(Fields *fields, const char *name, const char *value) {
-        if (fields->n == LOG_FIELDS_MAX)
-                return;
-
-        (void) snprintf(fields->texts[fields->n], FIELD_SIZE, "%s=%s", name, value);
-        fields->list[fields->n] = fields->texts[fields->n];
-        fields->list[++fields->n] = NULL;
-}
-
-static const char *const *hook_fields(const Hook *hook, Fields *fields) {
-        fields->n = 0;
-        fields_add(fields, ERRORD_FIELD_HOLDER, hook->holder);
-        return fields->list;
-}
-
-/* The same with the functions that came to this, which *ret_n are. */
-static const char *const *hook_fields_of(const Hook *hook,
-                                         Fields *fields,
-                                         const Release *releases,
-                                         size_t n,
-                                         ReleaseOutcome outcome,
-                                         size_t *ret_n) {
-        (void) hook_fields(hook, fields);
-        *ret_n = 0;
+/* The functions that came to this. Returns whether there are any. */
+static bool subject_begin_with(Subject *subject,
+                               const Hook *hook,
+                               const Release *releases,
+                               size_t n,
+                               ReleaseOutcome outcome) {
+        subject_begin(subject, hook->holder);
         for (size_t i = 0; i < n; i++)
-                if (releases[i].outcome == outcome) {
-                        fields_add(fields, ERRORD_FIELD_ADDRESS, releases[i].address);
-                        (*ret_n)++;
-                }
+                if (releases[i].outcome == outcome)
+                        subject_add(subject, releases[i].address);
 
-        return fields->list;
+        return subject->n_functions > 0;
 }
 
 /* What the daemon is asked for, as part of a sentence. */
@@ -93,84 +69,97 @@ static const char *hook_wish(const Hook *hook) {
 }
 
 static void hook_say_failed(const Hook *hook, const Release *release) {
-        Fields fields;
+        Subject subject;
 
-        (void) hook_fields(hook, &fields);
-        fields_add(&fields, ERRORD_FIELD_ADDRESS, release->address);
+        subject_begin(&subject, hook->holder);
+        subject_add(&subject, release->address);
         (void) log_entry(hook->log,
                          LOG_WARNING,
                          0,
-                         fields.list,
+                         subject.fields,
                          "Guest \"%s\": " ERRORD_PROGRAM " does not %s %s: %s",
                          hook->holder,
                          hook_wish(hook),
-                         release->address,
+                         subject.list,
                          release->problem);
 }
 
-/* That no daemon runs is said once, when a guest is started. */
-static void hook_say_outcome(const Hook *hook, const Release *releases, size_t n, int result) {
-        const char *const *list;
-        size_t n_said;
-        Fields fields;
+static void hook_say_outcome(const Hook *hook, const Release *releases, size_t n) {
+        Subject subject;
 
         for (size_t i = 0; i < n; i++)
-                if (releases[i].outcome == RELEASE_FAILED && result != -ECONNRESET)
+                if (releases[i].outcome == RELEASE_FAILED)
                         hook_say_failed(hook, &releases[i]);
 
-        list = hook_fields_of(hook, &fields, releases, n, RELEASE_NO_DAEMON, &n_said);
-        if (n_said > 0)
+        if (hook->operation->is_first &&
+            subject_begin_with(&subject, hook, releases, n, RELEASE_NO_DAEMON))
                 (void) log_entry(hook->log,
-                                 hook->operation == operations ? LOG_NOTICE : LOG_DEBUG,
+                                 LOG_NOTICE,
                                  0,
-                                 list,
+                                 subject.fields,
                                  "Guest \"%s\": " ERRORD_PROGRAM
-                                 " does not run, and so holds none of its %zu PCI functions",
+                                 " does not run, and so does not hold %s",
                                  hook->holder,
-                                 n_said);
+                                 subject.list);
 
-        list = hook_fields_of(hook, &fields, releases, n, RELEASE_PENDING, &n_said);
-        if (n_said > 0 && result == -ETIMEDOUT)
+        if (subject_begin_with(&subject, hook, releases, n, RELEASE_PENDING))
                 (void) log_entry(hook->log,
                                  LOG_WARNING,
                                  0,
-                                 list,
+                                 subject.fields,
                                  "Guest \"%s\": " ERRORD_PROGRAM
-                                 " did not answer in time when asked to %s %zu PCI functions",
+                                 " was asked to %s %s, and did not answer in time%s",
                                  hook->holder,
                                  hook_wish(hook),
-                                 n_said);
+                                 subject.list,
+                                 hook->operation->takes ? "; the guest may find them busy" : "");
+}
+
+static int hook_ask(const Hook *hook, Release *releases, size_t n) {
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        r = sd_bus_open_system(&bus);
+        if (r < 0)
+                return r;
+
+        return release_all(bus,
+                           hook->operation->grace_usec,
+                           hook->operation->takes ? hook->holder : NULL,
+                           hook->deadline_usec,
+                           releases,
+                           n);
 }
 
 static void hook_release(const Hook *hook, const DomainFunctions *functions) {
-        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         _cleanup_free_ Release *releases = NULL;
-        Fields fields;
-        int r;
+        Subject subject;
+        int r = -ENOMEM;
 
         releases = calloc(functions->n, sizeof(*releases));
-        r = releases ? sd_bus_open_system(&bus) : -ENOMEM;
-        if (r >= 0) {
+        if (releases) {
                 for (size_t i = 0; i < functions->n; i++)
                         releases[i].address = functions->addresses[i];
-                r = release_all(bus,
-                                hook->operation->grace_usec,
-                                hook->operation->takes ? hook->holder : NULL,
-                                hook->deadline_usec,
-                                releases,
-                                functions->n);
-                hook_say_outcome(hook, releases, functions->n, r);
+                r = hook_ask(hook, releases, functions->n);
         }
-        if (r < 0 && r != -ETIMEDOUT)
-                (void) log_entry(hook->log,
-                                 LOG_WARNING,
-                                 r,
-                                 hook_fields(hook, &fields),
-                                 "Guest \"%s\": cannot ask " ERRORD_PROGRAM
-                                 " over the system bus to %s %zu PCI functions",
-                                 hook->holder,
-                                 hook_wish(hook),
-                                 functions->n);
+
+        if (r >= 0 || r == -ETIMEDOUT) {
+                hook_say_outcome(hook, releases, functions->n);
+                return;
+        }
+
+        subject_begin(&subject, hook->holder);
+        for (size_t i = 0; i < functions->n; i++)
+                subject_add(&subject, functions->addresses[i]);
+        (void) log_entry(hook->log,
+                         LOG_WARNING,
+                         r,
+                         subject.fields,
+                         "Guest \"%s\": cannot reach the system bus to have " ERRORD_PROGRAM
+                         " %s %s",
+                         hook->holder,
+                         hook_wish(hook),
+                         subject.list);
 }
 
 static const char *domain_problem(int error) {
@@ -206,7 +195,7 @@ void hook_run(const HookOperation *operation, const char *guest, uint64_t deadli
                 .log = log,
         };
         DomainFunctions functions;
-        Fields fields;
+        Subject subject;
         int r;
 
         assert(operation);
@@ -214,15 +203,16 @@ void hook_run(const HookOperation *operation, const char *guest, uint64_t deadli
         assert(log);
 
         holder_from_guest(guest, hook.holder);
+        subject_begin(&subject, hook.holder);
 
         r = hook_read_domain(&hook, &functions);
         if (r < 0) {
                 (void) log_entry(log,
                                  LOG_WARNING,
                                  0,
-                                 hook_fields(&hook, &fields),
-                                 "Guest \"%s\": cannot ask " ERRORD_PROGRAM
-                                 " to %s its PCI functions, because its XML cannot be read: %s",
+                                 subject.fields,
+                                 "Guest \"%s\": cannot have " ERRORD_PROGRAM
+                                 " %s its PCI functions, because its XML cannot be read: %s",
                                  hook.holder,
                                  hook_wish(&hook),
                                  domain_problem(r));
@@ -230,13 +220,14 @@ void hook_run(const HookOperation *operation, const char *guest, uint64_t deadli
         }
 
         if (functions.n_invalid > 0)
-                (void) log_entry(log,
-                                 LOG_WARNING,
-                                 0,
-                                 hook_fields(&hook, &fields),
-                                 "Guest \"%s\": passed over %zu devices whose address is none",
-                                 hook.holder,
-                                 functions.n_invalid);
+                (void) log_entry(
+                        log,
+                        LOG_WARNING,
+                        0,
+                        subject.fields,
+                        "Guest \"%s\": passed over devices whose host address is none: %zu",
+                        hook.holder,
+                        functions.n_invalid);
         if (functions.n > 0)
                 hook_release(&hook, &functions);
 }

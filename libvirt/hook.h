@@ -11,6 +11,7 @@
 typedef struct HookOperation {
         const char *operation;
         const char *suboperation;
+        bool is_first;       /* of those of one start: that no daemon runs is said once */
         bool takes;          /* the guest gets the functions; or it has had them */
         uint64_t grace_usec; /* of Release() */
 } HookOperation;

@@ -42,7 +42,7 @@ FLOORS = {
     ],
     'libvirt': [
         COMMON[0],
-        COMMON[1] + ['domain-xml', 'holder'],
+        COMMON[1] + ['domain-xml', 'holder', 'subject'],
         ['input', 'journal-line', 'release'],
         ['hook'],
         ['main'],
