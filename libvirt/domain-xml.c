@@ -47,7 +47,8 @@ static bool has_type(xmlNode *node, const char *type) {
 
 /*
  * A number as libvirt reads it: hexadecimal, octal or decimal, as its beginning tells. An attribute
- * that is not there leaves *ret alone and is 0 for libvirt. Returns whether it is there, or -EINVAL.
+ * that is not there leaves *ret alone, and is 0 for libvirt. Returns whether it is there, or
+ * -EINVAL.
  */
 static int read_number(xmlNode *node, const char *name, unsigned max, unsigned *ret) {
         _cleanup_(xml_freep) xmlChar *value = xmlGetNoNsProp(node, BAD_CAST name);

@@ -26,10 +26,10 @@ typedef struct Hook {
 } Hook;
 
 /*
- * The first operation is before libvirt binds functions to vfio-pci, and before it takes some from a
- * network's pool; the second is after that, right before QEMU is started. The third is the last that
- * shows those of a pool, when QEMU has gone and libvirt is not done with them; the fourth is when it
- * is. A function is given back by a release that ends soon: the policy decides then.
+ * The first operation is before libvirt binds functions to vfio-pci, and before it takes some from
+ * a network's pool; the second is after that, right before QEMU is started. The third is the last
+ * that shows those of a pool, when QEMU has gone and libvirt is not done with them; the fourth is
+ * when it is. A function is given back by a release that ends soon: the policy decides then.
  */
 static const HookOperation operations[] = {
         { "prepare", "begin", .is_first = true, .takes = true, .grace_usec = 0 },

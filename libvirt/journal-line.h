@@ -14,7 +14,7 @@ typedef struct JournalLine {
 } JournalLine;
 
 /*
- * A LogSink (common/log.h), with a JournalLine as userdata. What journald does not take at once goes
- * to standard error instead, without the fields.
+ * A LogSink (common/log.h), with a JournalLine as userdata. What journald does not take at once
+ * goes to standard error instead, without the fields.
  */
 void journal_line_send(const struct iovec *fields, size_t n_fields, void *userdata);

@@ -74,7 +74,7 @@ static _Noreturn void
 child_run(const HookOperation *operation, const char *guest, uint64_t start_usec, Log *log) {
         int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-        /* Of some operations libvirt reads an answer from there, and no library knows that. */
+        /* Of some operations libvirt reads an answer from there: no library knows that. */
         if (null < 0 || dup2(null, STDOUT_FILENO) < 0)
                 (void) close(STDOUT_FILENO);
 
