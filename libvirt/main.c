@@ -82,7 +82,7 @@ child_run(const HookOperation *operation, const char *guest, uint64_t start_usec
         _exit(EXIT_SUCCESS);
 }
 
-/* Waits until the child is gone, which closes its end of the pipe. Returns 0 or a negative errno. */
+/* Waits until the child is gone, which closes its end of the pipe. Returns 0 or -errno. */
 static int child_wait(pid_t child, int alive, uint64_t deadline_usec, int *ret_status) {
         int r = input_wait(alive, deadline_usec);
 
