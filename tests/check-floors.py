@@ -8,7 +8,8 @@ so that a new module has to be given a floor here.
 
     check-floors.py FOLDER...
 
-The daemon and the tool stand on the same floors 0 and 1 of common/, and do not know each other.
+The daemon, the tool and the hook stand on the same floors 0 and 1 of common/, and do not know each
+other.
 """
 
 import pathlib
@@ -17,7 +18,7 @@ import sys
 
 COMMON = [
     ['util', 'names', 'parse', 'log', 'config-build'],  # config-build.h is made by Meson
-    ['ccdf', 'pec'],
+    ['ccdf', 'pec', 'value'],
 ]
 FLOORS = {
     'common': COMMON,
@@ -26,17 +27,24 @@ FLOORS = {
         COMMON[1] + ['record', 'ring', 'balance', 'pairing', 'recovery-limit', 'state', 'config',
                      'journal-entry'],
         ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
-         'node-watch'],
-        ['function', 'registry', 'observer'],
+         'service-manager', 'handover'],
+        ['function', 'inhibitor', 'registry', 'observer'],
         ['bus', 'polkit', 'alert', 'journal-check', 'journal-pump'],
         ['manager', 'main'],
     ],
     'ctl': [
         COMMON[0] + ['text'],
-        COMMON[1] + ['value', 'address', 'hex', 'follow', 'describe'],
-        ['context', 'bus-json', 'client', 'output', 'pager'],
-        ['functions', 'monitor'],
+        COMMON[1] + ['address', 'hex', 'follow', 'describe'],
+        ['context', 'agent', 'bus-json', 'client', 'command', 'output', 'pager'],
+        ['functions', 'monitor', 'action', 'inhibitors'],
         ['verb'],
+        ['options', 'main'],
+    ],
+    'libvirt': [
+        COMMON[0],
+        COMMON[1] + ['domain-xml', 'holder', 'subject'],
+        ['input', 'journal-line', 'release'],
+        ['hook'],
         ['main'],
     ],
 }
