@@ -116,8 +116,10 @@ int function_hand_over(const Function *f, Handover *handover) {
         assert(f);
         assert(handover);
 
-        if (!facts->held && !facts->claimed && !facts->released && !facts->permanent &&
-            !facts->recovery_limit && f->recoveries.total == 0 && f->former.device < 0)
+        /* An attached one that is not held is just being taken back, or over. */
+        if (!facts->held && !facts->attached && !facts->claimed && !facts->released &&
+            !facts->permanent && !facts->recovery_limit && f->recoveries.total == 0 &&
+            f->former.device < 0)
                 return 0;
 
         function = handover_add_function(handover);
