@@ -116,10 +116,8 @@ int function_hand_over(const Function *f, Handover *handover) {
         assert(f);
         assert(handover);
 
-        /* An attached one that is not held is just being taken back, or over. */
-        if (!facts->held && !facts->attached && !facts->claimed && !facts->released &&
-            !facts->permanent && !facts->recovery_limit && f->recoveries.total == 0 &&
-            f->former.device < 0)
+        if (!function_is_busy(f) && !facts->claimed && !facts->released && !facts->permanent &&
+            !facts->recovery_limit && f->recoveries.total == 0)
                 return 0;
 
         function = handover_add_function(handover);
