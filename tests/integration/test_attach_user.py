@@ -78,5 +78,5 @@ def test_a_user(sim, daemon, published, polkit, start, way):
     polkit.hang(False)
     sim.wait(A, 'held=0,group_open=0')
     published.wait_state(FID, 'observed', 'policy')
-    assert devices(daemon, sim) == []
     assert sim.unbind(A)['ms'] < 1000
+    assert devices(daemon, sim) == []
