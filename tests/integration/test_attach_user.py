@@ -51,6 +51,7 @@ def test_a_user(sim, daemon, published, polkit, start, way):
     owner, other = start('nobody').take(sim, A, way), start('daemon')
     daemon.start()
     assert owner.refusal(Request=owner.request) == DENIED
+    published.monitor.flush()  # the call is freed after it is answered
     assert devices(daemon, sim) == []
 
     polkit.allow('attach')
