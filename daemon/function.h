@@ -168,6 +168,7 @@ struct Function {
         /* What somebody asked for. */
         FunctionWishes wishes; /* claimed and released are facts too */
         sd_event_source *grace_timer;
+        uint64_t inhibitor; /* id of the one that counts, 0 if there is none */
         FunctionOwner owner;
         FunctionRequest *requests;
 
