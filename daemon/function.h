@@ -59,6 +59,7 @@ typedef struct FunctionContext {
         const Config *config;
         FdStore *store;
         const Inhibitors *inhibitors;
+        bool restarts; /* the daemon ends, and another run follows that takes the devices back */
         FunctionListener listener;
 } FunctionContext;
 
