@@ -96,6 +96,18 @@ static int manager_make_parts(Manager *m) {
                 return log_error(m->log, r, "Cannot start threads");
         m->context.worker = m->worker;
 
+        r = journal_check_new(
+                &(JournalCheckContext){
+                        .event = m->event,
+                        .ring = m->ring,
+                        .journal = m->journal,
+                        .worker = m->worker,
+                        .log = m->log,
+                },
+                &m->journal_check);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot read back what the journal has");
+
         r = registry_new(&m->context, &m->registry_listener, &m->registry);
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the registry of functions");
@@ -185,6 +197,7 @@ Manager *manager_free(Manager *m) {
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);
+        m->journal_check = journal_check_free(m->journal_check);
         m->inhibitors = inhibitors_free(m->inhibitors);
         handover_done(&m->former);
         m->handover_timer = sd_event_source_disable_unref(m->handover_timer);
