@@ -23,7 +23,7 @@ static bool judge_held(const Function *f, FunctionOutcome *ret, int *ret_error) 
                 *ret = FUNCTION_PERMANENT;
         else if (facts->unsupported)
                 *ret = FUNCTION_NOT_SUPPORTED;
-        else if (facts->held && !facts->requested)
+        else if (facts->held && !facts->requested && !facts->awaited)
                 *ret = FUNCTION_DONE;
         else if (f->activity != FUNCTION_IDLE || !facts->waiting || facts->error == 0)
                 return false;
@@ -150,7 +150,7 @@ void function_answer(Function *f) {
                 }
                 *link = request->next;
                 function_conclude(f, request, outcome);
-                again = again || outcome != FUNCTION_DONE;
+                again = true;
                 function_changed(f, FUNCTION_ANSWERS);
                 request->answer(request, outcome, error);
         }

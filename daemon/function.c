@@ -55,6 +55,7 @@ void function_update(Function *f) {
 
         assert(f);
 
+        f->facts.awaited = function_request(f, FUNCTION_TO_BE_CLOSED);
         verdict = state_decide(&f->facts);
         if (verdict.hold)
                 f->leave_deadline_usec = 0;
