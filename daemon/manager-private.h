@@ -53,6 +53,7 @@ struct Manager {
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
+        bool stop_begun; /* the functions were told */
         int result;
 };
 
