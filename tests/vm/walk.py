@@ -63,9 +63,13 @@ class Walker:
 
     # What follows from what was done
 
+    def ours(self):
+        """Whether the function is for the daemon to hold, as far as policy and calls go."""
+        return self.policy == 'claim' or self.claimed
+
     def wanted(self):
         """Whether the daemon would take the function, were it free."""
-        return (self.policy == 'claim' or self.claimed) and not self.inhibited and not self.released
+        return self.ours() and not self.inhibited and not self.released
 
     def states(self):
         """What the daemon may show; None is no object."""
@@ -73,10 +77,10 @@ class Walker:
             return [None]
         if self.attached:
             return [('delegated', '-')]
-        if self.inhibited or self.released:
-            return [('observed', 'inhibited'), ('observed', 'released')]
-        if not self.wanted():
+        if not self.ours():
             return [('observed', 'policy')]
+        if self.released or self.inhibited:
+            return [('observed', 'released' if self.released else 'inhibited')]
         if self.open:
             return [('observed', 'settling'), ('observed', 'busy')]
         return [('claimed', '-'), ('observed', 'settling')] + [('observed', 'busy')] * self.backing_off
@@ -138,7 +142,7 @@ class Walker:
     def step_release(self):
         self.vmm.do('release', self.object, 0, f'vmm-{self.number}')
         self.released = True
-        self.attached = self.claimed = False
+        self.attached = False
 
     def step_claim(self):
         answer = self.vmm.attempt('claim', self.object)
