@@ -168,6 +168,7 @@ def test_daemon_lets_go_on_its_own(guest, daemon, hand, vmm, attached):
 
 def test_request_that_the_owner_reads_first(guest, daemon, hand, vmm, attached):
     """Once an eventfd is read, nothing shows that it was signalled: neither to a daemon that was busy just then."""
+    vmm.do('obey', 'read')
     guest.run(f'kill -STOP {daemon.pid}')
     hand.start_unbind(attached)
     vmm.wait_said('request')

@@ -17,10 +17,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static Player *player_of_request(Signal *signal) {
-        return (Player *) ((char *) signal - offsetof(Player, request));
-}
-
 void signal_close(Signal *signal) {
         signal->source = sd_event_source_disable_unref(signal->source);
         if (signal->fd >= 0)
@@ -39,23 +35,39 @@ static int on_signal(sd_event_source *source, int fd, uint32_t events, void *use
         Signal *signal = userdata;
         eventfd_t count;
 
-        if (eventfd_read(fd, &count) < 0)
-                return 0;
-        printf("! %s %llu\n", signal->name, (unsigned long long) count);
-        if (strcmp(signal->name, "request") == 0 && player_of_request(signal)->obedient)
-                player_close(player_of_request(signal));
+        if (eventfd_read(fd, &count) >= 0)
+                printf("! %s %llu\n", signal->name, (unsigned long long) count);
         return 0;
 }
 
-void signal_open(Player *player, Signal *signal) {
+static int on_request(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Player *player = userdata;
+        eventfd_t count = 1;
+
+        if (player->reads)
+                eventfd_read(fd, &count);
+        printf("! request %llu\n", (unsigned long long) count);
+        if (player->closes)
+                player_close(player);
+        else
+                sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        return 0;
+}
+
+static void
+signal_watch(Player *player, Signal *signal, sd_event_io_handler_t handler, void *userdata) {
         int r;
 
         signal->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (signal->fd < 0)
                 err(1, "eventfd");
-        r = sd_event_add_io(player->event, &signal->source, signal->fd, EPOLLIN, on_signal, signal);
+        r = sd_event_add_io(player->event, &signal->source, signal->fd, EPOLLIN, handler, userdata);
         if (r < 0)
                 errx(1, "eventfd: %s", strerror(-r));
+}
+
+void signal_open(Player *player, Signal *signal) {
+        signal_watch(player, signal, on_signal, signal);
 }
 
 static int player_open(Player *player, const char *address, const char **step) {
@@ -77,7 +89,7 @@ void verb_open(Player *player, char **words) {
                 return;
         }
         signal_open(player, &player->error);
-        signal_open(player, &player->request);
+        signal_watch(player, &player->request, on_request, player);
         device_arm(&player->device, VFIO_PCI_ERR_IRQ_INDEX, player->error.fd);
         device_arm(&player->device, VFIO_PCI_REQ_IRQ_INDEX, player->request.fd);
         answer(player, "open");
@@ -105,7 +117,8 @@ void verb_close(Player *player, char **words) {
 }
 
 void verb_obey(Player *player, char **words) {
-        player->obedient = strcmp(words[0], "yes") == 0;
+        player->closes = strcmp(words[0], "no") != 0;
+        player->reads = strcmp(words[0], "read") == 0;
         answer(player, "%s", words[0]);
 }
 

@@ -10,7 +10,7 @@
  *   open ADDRESS           by the group; arms eventfds for errors and for requests to let go
  *   free ADDRESS MSEC      opens and closes, again and again until the function is free
  *   close
- *   obey yes|no            whether to close when the kernel asks for it (yes)
+ *   obey yes|no|read       whether to close when the kernel asks for it (yes), and to read that eventfd before
  *   arm                    sets its own eventfd for errors again
  *   fault PEC              makes an error of its function: "ok USEC ADDRESS"
  *   reset                  recovers the function
@@ -138,7 +138,7 @@ int main(int argc, char *argv[]) {
                 .error = { .name = "error", .fd = -1 },
                 .request = { .name = "request", .fd = -1 },
                 .notify = { .name = "notify", .fd = -1 },
-                .obedient = true,
+                .closes = true,
                 .inhibitor = -1,
         };
         int r;

@@ -27,7 +27,9 @@ typedef struct Player {
         struct device device;
         Signal error, request, notify;
         bool own_nodes;
-        bool obedient; /* closes the device when the kernel asks for it */
+        /* When the kernel asks for the device: */
+        bool reads;    /* reads the eventfd, which nobody else sees then */
+        bool closes;   /* closes the device */
         int inhibitor; /* -1 if there is none */
         unsigned faults;
         uint64_t begin_usec; /* of the verb */
