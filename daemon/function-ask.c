@@ -222,10 +222,7 @@ void function_claim(Function *f, FunctionRequest *request) {
         function_update(f);
 }
 
-void function_release(Function *f,
-                      uint64_t grace_usec,
-                      const char *who,
-                      FunctionRequest *request) {
+void function_release(Function *f, uint64_t grace_usec, const char *who, FunctionRequest *request) {
         FunctionWishes wishes = { .released = true };
 
         assert(f);

@@ -184,4 +184,3 @@ void function_not_opened(Function *f, int error) {
         }
         function_try_later(f, error);
 }
-

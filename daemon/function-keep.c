@@ -12,11 +12,9 @@
 /* What the service manager keeps of a function, by the ends of the names. */
 static const char *const parts[] = { "device", "errors", "request", "notify" };
 
-static const char *function_part(const Function *f,
-                                 const char *part,
-                                 char name[static FDSTORE_NAME_SIZE]) {
-        (void) snprintf(
-                name, FDSTORE_NAME_SIZE, "function-%08" PRIx32 "-%s", f->sysfs.fid, part);
+static const char *
+function_part(const Function *f, const char *part, char name[static FDSTORE_NAME_SIZE]) {
+        (void) snprintf(name, FDSTORE_NAME_SIZE, "function-%08" PRIx32 "-%s", f->sysfs.fid, part);
         return name;
 }
 

@@ -72,15 +72,15 @@ typedef enum FunctionActivity {
 /* What became of something that was asked of a function. */
 typedef enum FunctionOutcome {
         FUNCTION_DONE,
-        FUNCTION_NOT_BOUND,        /* it was unbound meanwhile */
-        FUNCTION_BUSY,             /* somebody else has the device, or we have, or its owner attached it */
-        FUNCTION_INHIBITED,        /* an inhibitor names it */
-        FUNCTION_NOT_SUPPORTED,    /* this kernel has no error records for it */
-        FUNCTION_NOT_HELD,         /* we do not hold it, or not to recover it */
-        FUNCTION_PERMANENT,        /* it reported an error that no reset recovers */
+        FUNCTION_NOT_BOUND, /* it was unbound meanwhile */
+        FUNCTION_BUSY,      /* somebody else has the device, or we have, or its owner attached it */
+        FUNCTION_INHIBITED, /* an inhibitor names it */
+        FUNCTION_NOT_SUPPORTED, /* this kernel has no error records for it */
+        FUNCTION_NOT_HELD,      /* we do not hold it, or not to recover it */
+        FUNCTION_PERMANENT,     /* it reported an error that no reset recovers */
         FUNCTION_ALREADY_ATTACHED,
-        FUNCTION_NOT_THE_DEVICE,   /* the device is not that of the function */
-        FUNCTION_SYSTEM_ERROR,     /* errno says which */
+        FUNCTION_NOT_THE_DEVICE, /* the device is not that of the function */
+        FUNCTION_SYSTEM_ERROR,   /* errno says which */
 } FunctionOutcome;
 
 typedef enum FunctionDemand {
@@ -94,7 +94,7 @@ typedef enum FunctionDemand {
 typedef struct FunctionWishes {
         bool claimed;
         bool released;
-        uint64_t released_until_usec; /* CLOCK_MONOTONIC, 0: until Claim() */
+        uint64_t released_until_usec;    /* CLOCK_MONOTONIC, 0: until Claim() */
         char holder[HANDOVER_TEXT_SIZE]; /* who it was released to */
 } FunctionWishes;
 

@@ -138,18 +138,20 @@ int handover_format(const Handover *handover, char **ret) {
                 return -ENOMEM;
         r = value_add_number(root, "version", HANDOVER_VERSION);
         r = r ?: value_add_text(root, "bus", handover->bus_id);
-        r = r ?: format_array(root,
-                              "functions",
-                              handover->functions,
-                              handover->n_functions,
-                              sizeof(*handover->functions),
-                              format_function);
-        r = r ?: format_array(root,
-                              "inhibitors",
-                              handover->inhibitors,
-                              handover->n_inhibitors,
-                              sizeof(*handover->inhibitors),
-                              format_inhibitor);
+        r = r
+                    ?: format_array(root,
+                                    "functions",
+                                    handover->functions,
+                                    handover->n_functions,
+                                    sizeof(*handover->functions),
+                                    format_function);
+        r = r
+                    ?: format_array(root,
+                                    "inhibitors",
+                                    handover->inhibitors,
+                                    handover->n_inhibitors,
+                                    sizeof(*handover->inhibitors),
+                                    format_inhibitor);
         if (r < 0)
                 return r;
 
@@ -236,8 +238,11 @@ static int parse_function(json_object *object, Handover *handover) {
         for (size_t i = 0; i < ELEMENTSOF(flags); i++)
                 *flag_of(&function, &flags[i]) =
                         json_object_get_boolean(json_object_object_get(object, flags[i].name));
-        r = r ?: PARSE_NUMBER(
-                    object, "released_until_usec", UINT64_MAX, function.released_until_usec);
+        r = r
+                    ?: PARSE_NUMBER(object,
+                                    "released_until_usec",
+                                    UINT64_MAX,
+                                    function.released_until_usec);
         r = r ?: parse_text(object, "holder", function.holder, sizeof(function.holder));
         r = r ?: parse_text(object, "owner", function.owner, sizeof(function.owner));
         r = r ?: PARSE_NUMBER(object, "owner_uid", UINT32_MAX, function.owner_uid);
@@ -345,10 +350,20 @@ int handover_parse(const char *text, size_t size, Handover *ret, unsigned *ret_s
                 return -EPROTO;
 
         r = parse_text(root, "bus", handover.bus_id, sizeof(handover.bus_id));
-        r = r ?: parse_array(
-                    root, "functions", FUNCTIONS_MAX, &handover, parse_function, ret_skipped);
-        r = r ?: parse_array(
-                    root, "inhibitors", INHIBITORS_MAX, &handover, parse_inhibitor, ret_skipped);
+        r = r
+                    ?: parse_array(root,
+                                   "functions",
+                                   FUNCTIONS_MAX,
+                                   &handover,
+                                   parse_function,
+                                   ret_skipped);
+        r = r
+                    ?: parse_array(root,
+                                   "inhibitors",
+                                   INHIBITORS_MAX,
+                                   &handover,
+                                   parse_inhibitor,
+                                   ret_skipped);
         if (r < 0) {
                 handover_done(&handover);
                 return r;

@@ -8,10 +8,10 @@
 
 #include "handover-text.h"
 
-#define HANDOVER_MAGIC     "ZPCIHAND"
-#define HANDOVER_PAGE      4096U
-#define HANDOVER_TEXT_MAX  (16U * 1024U * 1024U)
-#define ALLOCATE_STEP      16U
+#define HANDOVER_MAGIC    "ZPCIHAND"
+#define HANDOVER_PAGE     4096U
+#define HANDOVER_TEXT_MAX (16U * 1024U * 1024U)
+#define ALLOCATE_STEP     16U
 
 /* At the beginning of the memfd. */
 typedef struct HandoverHeader {
@@ -203,8 +203,7 @@ int handover_read(int fd, Handover *ret, unsigned *ret_skipped) {
         if (r < 0)
                 return r;
         if (memcmp(header.magic, HANDOVER_MAGIC, sizeof(header.magic)) != 0 ||
-            header.place_size > HANDOVER_TEXT_MAX ||
-            header.place_offset > (uint64_t) st.st_size ||
+            header.place_size > HANDOVER_TEXT_MAX || header.place_offset > (uint64_t) st.st_size ||
             header.place_size > (uint64_t) st.st_size - header.place_offset)
                 return -EBADMSG;
 

@@ -22,9 +22,9 @@
 #define HANDOVER_NAME_SIZE 256U /* of a connection of the bus */
 
 typedef struct HandoverFunction {
-        SysfsFunction sysfs; /* without the policy */
-        bool claimed;  /* by Claim(), whatever the policy */
-        bool released; /* by Release() … */
+        SysfsFunction sysfs;          /* without the policy */
+        bool claimed;                 /* by Claim(), whatever the policy */
+        bool released;                /* by Release() … */
         uint64_t released_until_usec; /* … until then (CLOCK_MONOTONIC), 0: until Claim() */
         char holder[HANDOVER_TEXT_SIZE];
         bool permanent;

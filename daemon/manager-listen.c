@@ -20,6 +20,11 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_check_stopped(m);
         }
 
+        if (what & FUNCTION_CHANGED_MEMORY)
+                manager_hand_over_soon(m);
+        if (what & FUNCTION_ANSWERS)
+                manager_hand_over(m);
+
         /* Those that left the registry have no object. */
         if (registry_by_fid(m->registry, f->sysfs.fid) != f)
                 return;
@@ -27,6 +32,15 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
         bus_function_changed(m->bus, f, what);
         if (what & FUNCTION_CHANGED_STATE)
                 manager_say_status(m);
+}
+
+static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
+        Manager *m = userdata;
+
+        m->handover_due = true;
+        manager_hand_over(m);
+        for (size_t i = 0; i < registry_size(m->registry); i++)
+                function_correct_inhibited(registry_get(m->registry, i));
 }
 
 static void on_function_added(Function *f, void *userdata) {
@@ -171,6 +185,10 @@ static void on_name_taken(void *userdata) {
 
 void manager_listen(Manager *m) {
         m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
+        m->inhibitors_listener = (InhibitorsListener){
+                .changed = on_inhibitors_changed,
+                .userdata = m,
+        };
         m->registry_listener = (RegistryListener){
                 .added = on_function_added,
                 .leaving = on_function_leaving,

@@ -112,9 +112,8 @@ static void registry_leave(Registry *registry, Entry *entry, const SysfsFunction
                 registry_drop(registry, entry);
 }
 
-static int registry_add(Registry *registry,
-                        const SysfsFunction *sysfs,
-                        const HandoverFunction *former) {
+static int
+registry_add(Registry *registry, const SysfsFunction *sysfs, const HandoverFunction *former) {
         size_t index = registry_position(registry, sysfs->fid);
         Function *function;
         int r;

@@ -67,9 +67,9 @@ int service_manager_send(
         /* A socket for each message, as sd_notify(3) does it: the service manager may have been
          * restarted. Connected, since one that is not is always writable. */
         socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (socket_fd < 0 || connect(socket_fd,
-                                     (const struct sockaddr *) &manager->address,
-                                     manager->address_size) < 0)
+        if (socket_fd < 0 ||
+            connect(socket_fd, (const struct sockaddr *) &manager->address, manager->address_size) <
+                    0)
                 return -errno;
 
         if (send_with_fd(socket_fd, text, size, fd) >= 0)

@@ -34,8 +34,5 @@ static inline bool service_manager_exists(const ServiceManager *manager) {
  * is full: then *ret_socket is a socket that becomes writable (EPOLLOUT) once there is room, which
  * is the caller's; or another error of socket(2), connect(2) and sendmsg(2).
  */
-int service_manager_send(const ServiceManager *manager,
-                         const char *text,
-                         size_t size,
-                         int fd,
-                         int *ret_socket);
+int service_manager_send(
+        const ServiceManager *manager, const char *text, size_t size, int fd, int *ret_socket);

@@ -109,10 +109,7 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
         return 0;
 }
 
-int vfio_attach(VfioDevice *device,
-                const char *address,
-                int request_fd,
-                VfioProblem *ret_problem) {
+int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioProblem *ret_problem) {
         uint32_t fh;
         int r;
 

@@ -82,10 +82,7 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem);
  *
  * Returns 0, -ESTALE if the handle is another one, or as vfio_open().
  */
-int vfio_attach(VfioDevice *device,
-                const char *address,
-                int request_fd,
-                VfioProblem *ret_problem);
+int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioProblem *ret_problem);
 /* Whether fd is an eventfd, found out without asking it anything. */
 bool vfio_is_eventfd(int fd);
 
