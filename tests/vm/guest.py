@@ -271,6 +271,17 @@ class Guest:
         """Binds a function to vfio-pci, as soon as udev knows it."""
         self.run(BIND.format(address(number)))
 
+    def starved_usec(self):
+        """For how long, since boot, QEMU's threads have wanted a CPU and this machine had none. What takes long in the
+        guest may be due to that."""
+        waited = 0
+        for task in pathlib.Path(f'/proc/{self._qemu.pid}/task').iterdir():
+            try:
+                waited += int((task / 'schedstat').read_text().split()[1])
+            except (FileNotFoundError, ProcessLookupError):  # a thread that ended
+                pass
+        return waited // 1000
+
     # The end
 
     def error(self, what):

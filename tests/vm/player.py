@@ -8,7 +8,8 @@ import guest as vm
 
 @dataclasses.dataclass
 class Answer:
-    """What a player answers: `name` is that of an error, '' if it worked."""
+    """What a player answers. `name` is that of an error, '' if it worked; `usec` is how long it took, but for the time
+    for which this machine had no CPU for the guest."""
     name: str
     usec: int
     words: list
@@ -23,7 +24,7 @@ class Player:
 
     def __init__(self, guest, options=''):
         self.command = guest.start_background(f'exec {vm.VMM} {options}')
-        self.pid = self.command.pid
+        self._starved = 0  # microseconds, as of the question
         self._answers = []
         self._said = []
         self._taken = 0
@@ -41,6 +42,7 @@ class Player:
 
     def send(self, *words):
         """Tells it what to do; `answer` is owed."""
+        self._starved = self.command.guest.starved_usec()
         self.command.write(' '.join(map(str, words)) + '\n')
 
     def answer(self, what='an answer', timeout=30):
@@ -49,6 +51,7 @@ class Player:
             return self._answers[:1]
         answer, = self.command.wait_until(first, what, timeout)
         self._answers.clear()
+        answer.usec = max(0, answer.usec - (self.command.guest.starved_usec() - self._starved))
         return answer
 
     def attempt(self, *words):
