@@ -24,6 +24,7 @@ struct Manager {
         Log *log;
         Config config;
         sd_event *event;
+        FdStoreListener store_listener;
         FdStore *store;
         Handover former; /* until the functions are there */
         int handover_fd; /* the memfd, or negative */

@@ -84,14 +84,12 @@ static int manager_open_ring(Manager *m) {
 static int manager_make_parts(Manager *m) {
         int r;
 
-        m->context = (FunctionContext){
-                .event = m->event,
-                .ring = m->ring,
-                .log = m->log,
-                .config = &m->config,
-                .store = m->store,
-                .inhibitors = m->inhibitors,
-        };
+        m->context.event = m->event;
+        m->context.ring = m->ring;
+        m->context.log = m->log;
+        m->context.config = &m->config;
+        m->context.store = m->store;
+        m->context.inhibitors = m->inhibitors;
 
         r = worker_new(m->event, WORKER_THREADS, &m->worker);
         if (r < 0)
@@ -149,7 +147,7 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         if (r < 0)
                 return log_error(log, r, "Cannot talk to the service manager ($NOTIFY_SOCKET)");
 
-        r = fdstore_new(m->event, &m->store);
+        r = fdstore_new(m->event, &m->store_listener, &m->store);
         if (r < 0)
                 return log_error(log, r, "Cannot take over what the service manager kept");
 

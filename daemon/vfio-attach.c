@@ -96,8 +96,9 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
                 return vfio_problem(ret_problem, -errno, "fcntl");
 
         r = vfio_error_learn(device, ret_problem);
-        /* A character device answers so to everything before it is bound to an iommufd. */
-        if (r == -EINVAL)
+        /* A character device answers EINVAL to everything before it is bound to an iommufd, and an fd
+         * that was opened with O_PATH answers nothing. */
+        if (r == -EINVAL || r == -EBADF)
                 return vfio_problem(ret_problem, -ENOTTY, "its VFIO device is not open");
         if (r < 0)
                 return r;

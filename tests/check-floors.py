@@ -34,10 +34,10 @@ FLOORS = {
     'ctl': [
         COMMON[0] + ['text'],
         COMMON[1] + ['address', 'hex', 'follow', 'describe'],
-        ['context', 'bus-json', 'client', 'output', 'pager'],
-        ['functions', 'monitor'],
+        ['context', 'agent', 'bus-json', 'client', 'command', 'output', 'pager'],
+        ['functions', 'monitor', 'action', 'inhibitors'],
         ['verb'],
-        ['main'],
+        ['options', 'main'],
     ],
 }
 SILENT = (1, 2)

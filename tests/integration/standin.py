@@ -9,6 +9,7 @@ As a program, obeys one command a line:
     repeat N                its signal once more
     forget N                N is the oldest record from now on
     refuse, allow           what becomes of calls
+    claim leave|ERROR TEXT  a claim has it leave the bus, or gets this error
 """
 import os
 import subprocess
@@ -58,6 +59,12 @@ def main():
         def ErrorReported(self, address, fid, pec, text, severity, sequence, usec, details):
             pass
 
+        @dbus.service.method(name + '.Function')
+        def Claim(self):
+            if self.claim == ('leave',):
+                os._exit(0)
+            raise dbus.DBusException(' '.join(self.claim[1:]), name=self.claim[0])
+
     class Manager(dbus.service.Object):
         def __init__(self, bus):
             super().__init__(bus, manager_path)
@@ -101,6 +108,8 @@ def main():
             elif command == 'forget':
                 self.records = {number: record for number, record in self.records.items()
                                 if number >= int(arguments[0])}
+            elif command == 'claim':
+                self.function.claim = arguments
             elif command in ('refuse', 'allow'):
                 self.refuse = command == 'refuse'
             else:

@@ -134,7 +134,7 @@ def test_no_function_of_ours(sim, daemon, configure, published, owner, check):
         'half a capability': ({'caps': 'short'}, ['NotVfioDevice']),
         'no handle': ({'base': 1}, ['NotVfioDevice']),
         'ignored': ({}, ['NoSuchFunction']),
-        'another handle': ({}, ['NotVfioDevice']),
+        'another handle': ({}, ['NoSuchFunction']),
     }
     opened = {}
     for n, (name, (settings, _)) in enumerate(functions.items()):
