@@ -271,16 +271,16 @@ class Guest:
         """Binds a function to vfio-pci, as soon as udev knows it."""
         self.run(BIND.format(address(number)))
 
-    def starved_usec(self):
-        """For how long, since boot, QEMU's threads have wanted a CPU and this machine had none. What takes long in the
-        guest may be due to that."""
-        waited = 0
+    def starved(self):
+        """For how long, in microseconds since boot, each of QEMU's threads has wanted a CPU that this machine had not. What
+        takes long in the guest may be due to that."""
+        waited = {}
         for task in pathlib.Path(f'/proc/{self._qemu.pid}/task').iterdir():
             try:
-                waited += int((task / 'schedstat').read_text().split()[1])
+                waited[task.name] = int((task / 'schedstat').read_text().split()[1]) // 1000
             except (FileNotFoundError, ProcessLookupError):  # a thread that ended
                 pass
-        return waited // 1000
+        return waited
 
     # The end
 

@@ -24,7 +24,7 @@ class Player:
 
     def __init__(self, guest, options=''):
         self.command = guest.start_background(f'exec {vm.VMM} {options}')
-        self._starved = 0  # microseconds, as of the question
+        self._starved = {}  # of the guest, when it was told what to do
         self._answers = []
         self._said = []
         self._taken = 0
@@ -42,7 +42,7 @@ class Player:
 
     def send(self, *words):
         """Tells it what to do; `answer` is owed."""
-        self._starved = self.command.guest.starved_usec()
+        self._starved = self.command.guest.starved()
         self.command.write(' '.join(map(str, words)) + '\n')
 
     def answer(self, what='an answer', timeout=30):
@@ -51,7 +51,8 @@ class Player:
             return self._answers[:1]
         answer, = self.command.wait_until(first, what, timeout)
         self._answers.clear()
-        answer.usec = max(0, answer.usec - (self.command.guest.starved_usec() - self._starved))
+        starved = max(usec - self._starved.get(thread, 0) for thread, usec in self.command.guest.starved().items())
+        answer.usec = max(0, answer.usec - starved)
         return answer
 
     def attempt(self, *words):

@@ -10,7 +10,7 @@ from daemon import ALSO_CLAIMED, CLAIMED, OBSERVED, PLUGGED, path
 from player import Hand, Vmm
 from walk import ERROR, SECOND, Walk, WalkError, Walker
 
-STEPS = 4  # of a round, before its end is made
+STEPS = 3  # of a round, before its end is made
 
 # The second function is taken only after it was idle for a while.
 SETTLE = f'''
@@ -175,7 +175,9 @@ def test_request_that_the_owner_reads_first(guest, daemon, hand, vmm, attached):
     vmm.wait_said('request')
     guest.run(f'kill -CONT {daemon.pid}')
     # The kernel asks again, but after 10 s.
-    assert hand.answer('the end of an unbind').usec < 9 * SECOND
+    took = hand.answer('the end of an unbind').usec
+    assert took < 9 * SECOND
+    print(f'unbind: {took / 1000:.0f} ms')
 
 
 def test_hot_unplug_while_attached(guest, daemon, hand, vmm):

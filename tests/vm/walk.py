@@ -71,6 +71,10 @@ class Walker:
         """Whether the daemon would take the function, were it free."""
         return self.ours() and not self.inhibited and not self.released
 
+    def may_be_claimed(self):
+        """Whether the daemon has the function, or soon will."""
+        return self.bound and self.wanted() and not (self.open or self.attached or self.backing_off)
+
     def states(self):
         """What the daemon may show; None is no object."""
         if not self.bound:
@@ -121,6 +125,8 @@ class Walker:
             assert answer.ok, answer
             self.attached = True
             self.walk.figures['attachments'] += 1
+
+    step_attach_in_vain = step_attach
 
     def step_detach(self):
         self.vmm.do('detach', self.object)
@@ -286,22 +292,23 @@ class Walker:
     STEPS = {
         'open': (8, lambda w: w.bound and not w.open),
         'close': (4, lambda w: w.open),
-        'attach': (6, lambda w: w.open and not w.attached),
+        'attach': (12, lambda w: w.open and not w.attached and not w.inhibited),
+        'attach_in_vain': (1, lambda w: w.open and not w.attached and w.inhibited),
         'detach': (3, lambda w: w.attached),
         'inhibit': (5, lambda w: not w.inhibited),
-        'uninhibit': (4, lambda w: w.inhibited),
-        'release': (3, lambda w: w.bound and not w.faulted),
+        'uninhibit': (5, lambda w: w.inhibited),
+        'release': (2, lambda w: w.bound and not w.faulted),
         'claim': (3, lambda w: w.bound and not w.attached),
-        'fault': (4, lambda w: w.open and not w.faulted),
+        'fault': (8, lambda w: w.open and not w.faulted),
         'reset': (6, lambda w: w.open and w.faulted),
-        'inject': (4, lambda w: w.bound and w.wanted() and not (w.open or w.attached or w.backing_off)),
-        'inject_and_inhibit': (2, lambda w: w.bound and w.wanted() and not (w.open or w.attached or w.backing_off)),
-        'kill': (1, lambda w: w.bound),
-        'unbind': (2, lambda w: w.bound),
+        'inject': (6, lambda w: w.may_be_claimed()),
+        'inject_and_inhibit': (4, lambda w: w.may_be_claimed()),
+        'kill': (2, lambda w: w.open or w.inhibited),
+        'unbind': (3, lambda w: w.bound),
         'unbind_and': (3, lambda w: w.bound and not w.faulted),
         'bind': (6, lambda w: not w.bound),
         'bind_and_inhibit': (4, lambda w: not w.bound and not w.inhibited),
-        'replug': (0.15, lambda w: w.bound and not w.faulted),
+        'replug': (0.2, lambda w: w.bound and not w.faulted),
     }
 
     def step(self, name):
