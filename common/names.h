@@ -7,6 +7,8 @@
  */
 
 #define ERRORD_PROGRAM "zpci-errord"
+/* How libvirt's hook calls itself in the journal. */
+#define ERRORD_HOOK_PROGRAM "zpci-errord-hook"
 
 /* D-Bus */
 #define ERRORD_BUS_NAME           "org.zpci.Errord1"

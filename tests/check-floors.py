@@ -8,7 +8,8 @@ so that a new module has to be given a floor here.
 
     check-floors.py FOLDER...
 
-The daemon and the tool stand on the same floors 0 and 1 of common/, and do not know each other.
+The daemon, the tool and the hook stand on the same floors 0 and 1 of common/, and do not know each
+other.
 """
 
 import pathlib
@@ -38,6 +39,13 @@ FLOORS = {
         ['functions', 'monitor', 'action', 'inhibitors'],
         ['verb'],
         ['options', 'main'],
+    ],
+    'libvirt': [
+        COMMON[0],
+        COMMON[1] + ['domain-xml', 'holder', 'subject'],
+        ['input', 'journal-line', 'release'],
+        ['hook'],
+        ['main'],
     ],
 }
 SILENT = (1, 2)

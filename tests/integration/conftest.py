@@ -8,6 +8,7 @@ import pytest
 import deadline
 from bus import Bus
 from errctl import Errctl
+from hook import Hook
 from monitor import Monitor
 from published import Published
 from service import Service
@@ -109,3 +110,9 @@ def errctl(request, build, bus):
     errctl = Errctl(build / 'ctl' / 'zpci-errctl', bus, shlex.split(request.config.getoption('--daemon-wrapper')))
     yield errctl
     errctl.close()
+
+
+@pytest.fixture
+def hook(build, bus):
+    """libvirt's hook. Not under the daemon's wrapper: it has two seconds, whatever that makes slower."""
+    return Hook(build / 'libvirt' / '50-zpci-errord', bus)
