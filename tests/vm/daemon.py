@@ -3,6 +3,7 @@
 
 import json
 import re
+import time
 
 import guest as vm
 
@@ -118,8 +119,9 @@ class Daemon:
     def wait_seen(self, player, number, wanted, timeout=30):
         """Until a player sees the function in one of these pairs of state and reason; None is no object. Returns all
         that it sees: state, reason, recovery, holder."""
-        self.signals.command.take_in()
+        deadline = time.monotonic() + timeout
         while True:
+            self.signals.command.take_in()
             seen = len(self.signals.command.lines)
             answer = player.attempt('state', path(number))
             assert answer.ok or answer.name == 'org.freedesktop.DBus.Error.UnknownObject', answer
@@ -127,7 +129,8 @@ class Daemon:
             if now in wanted:
                 return answer.words
             self.signals.command.wait_until(lambda: len(self.signals.command.lines) > seen,
-                                            f'{vm.address(number)} to be one of {wanted}; it is {now}', timeout)
+                                            f'{vm.address(number)} to be one of {wanted}; it is {now}',
+                                            deadline - time.monotonic())
 
     def wait_gone(self, number):
         """Until the function's object is removed."""
