@@ -11,6 +11,7 @@
 
 #include "bus.h"
 #include "fdstore.h"
+#include "journal-check.h"
 #include "journal-pump.h"
 #include "journal.h"
 #include "manager.h"
@@ -37,6 +38,7 @@ struct Manager {
         Journal *journal;
         JournalPump *journal_pump;
         Worker *worker;
+        JournalCheck *journal_check;
         FunctionContext context;
         RegistryListener registry_listener;
         Registry *registry;
@@ -49,6 +51,7 @@ struct Manager {
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
+        bool stop_begun; /* the functions were told */
         int result;
 };
 
