@@ -190,6 +190,7 @@ Manager *manager_free(Manager *m) {
                 return NULL;
 
         m->uevent = uevent_close(m->uevent);
+        sysfs_problems_done(&m->problems);
         if (m->bus)
                 bus_set_registry(m->bus, NULL);
         m->bus = bus_free(m->bus);
