@@ -269,6 +269,8 @@ int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret)
                 return r;
         r = sd_event_add_defer(event, &store->deferred, on_deferred, store);
         if (r >= 0)
+                r = sd_event_source_set_priority(store->deferred, PRIORITY_SYNC);
+        if (r >= 0)
                 r = sd_event_source_set_enabled(store->deferred, SD_EVENT_OFF);
         if (r < 0)
                 return r;
