@@ -24,6 +24,14 @@ static int function_take_part(Function *f, const char *part) {
         return fdstore_take(f->context->store, function_part(f, part, name));
 }
 
+/* What was taken is of no use. */
+static void function_drop_part(Function *f, const char *part, int *fd) {
+        char name[FDSTORE_NAME_SIZE];
+
+        *fd = safe_close(*fd);
+        fdstore_remove(f->context->store, function_part(f, part, name));
+}
+
 void function_find_former(Function *f, const HandoverFunction *former) {
         VfioFds *fds = &f->former;
         int notify_fd;
@@ -38,15 +46,15 @@ void function_find_former(Function *f, const HandoverFunction *former) {
         notify_fd = function_take_part(f, "notify");
 
         if (fds->device < 0) {
-                fds->error = safe_close(fds->error);
-                fds->request = safe_close(fds->request);
-                (void) safe_close(notify_fd);
+                function_drop_part(f, "errors", &fds->error);
+                function_drop_part(f, "request", &fds->request);
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
 
         f->facts.settled = true;
         if (!former || former->owner[0] == '\0') {
-                (void) safe_close(notify_fd);
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
         f->facts.attached = true;
@@ -58,7 +66,10 @@ void function_find_former(Function *f, const HandoverFunction *former) {
 static int function_put_part(Function *f, const char *part, int fd) {
         char name[FDSTORE_NAME_SIZE];
 
-        return fd < 0 ? 0 : fdstore_put(f->context->store, function_part(f, part, name), fd, false);
+        function_part(f, part, name);
+        if (fd < 0 || fdstore_has(f->context->store, name))
+                return 0;
+        return fdstore_put(f->context->store, name, fd, false);
 }
 
 void function_keep(Function *f) {

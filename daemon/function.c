@@ -282,6 +282,9 @@ void function_finish(Function *f) {
 
         f->activity = FUNCTION_IDLE;
         f->used_usec = now_usec(CLOCK_MONOTONIC);
+        /* Who waited for that is told, even if it is opened again at once. */
+        if (!function_is_busy(f))
+                function_request_over(f, FUNCTION_TO_BE_CLOSED, 0);
         function_update(f);
         function_changed(f, FUNCTION_BECAME_IDLE);
         (void) function_unref(f);
