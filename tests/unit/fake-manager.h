@@ -10,7 +10,7 @@
 
 #include "fdstore.h"
 
-#define FAKE_MANAGER_FDS 32U
+#define FAKE_MANAGER_FDS 128U
 
 typedef struct FakeManager {
         struct sockaddr_un address;
