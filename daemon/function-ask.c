@@ -5,9 +5,9 @@
 
 #include "function-parts.h"
 
-static bool judge_closed(const Function *f, const FunctionRequest *request, FunctionOutcome *ret) {
+static bool judge_closed(const Function *f, FunctionOutcome *ret) {
         *ret = FUNCTION_DONE;
-        return request->over || !function_is_busy(f);
+        return !function_is_busy(f);
 }
 
 static bool judge_held(const Function *f, FunctionOutcome *ret, int *ret_error) {
@@ -96,7 +96,7 @@ static bool function_judge(const Function *f,
 
         switch (request->demand) {
         case FUNCTION_TO_BE_CLOSED:
-                return judge_closed(f, request, ret);
+                return judge_closed(f, ret);
         case FUNCTION_TO_BE_HELD:
                 return judge_held(f, ret, ret_error);
         case FUNCTION_TO_BE_RESET:
@@ -152,7 +152,7 @@ void function_answer(Function *f) {
                 }
                 function_withdraw(f, request);
                 function_conclude(f, request, outcome);
-                again = again || outcome != FUNCTION_DONE;
+                again = true;
                 function_changed(f, FUNCTION_ANSWERS);
                 request->answer(request, outcome, error);
 
@@ -202,8 +202,7 @@ void function_ask(Function *f, FunctionRequest *request, FunctionDemand demand) 
 
         request->demand = demand;
         request->next = NULL;
-        request->begun = demand == FUNCTION_TO_BE_CLOSED;
-        request->over = false;
+        request->begun = request->over = false;
         request->error = 0;
         for (link = &f->requests; *link; link = &(*link)->next)
                 ;
@@ -245,23 +244,33 @@ void function_detach(Function *f, FunctionRequest *request) {
         function_update(f);
 }
 
-void function_correct_inhibited(Function *f) {
+void function_find_inhibitor(Function *f) {
         const Inhibitor *inhibitor;
-        bool was;
 
         assert(f);
 
         inhibitor = inhibitors_find(f->context->inhibitors, f->sysfs.address);
-        was = f->facts.inhibited;
+        f->inhibitor = inhibitor ? inhibitor->id : 0;
         f->facts.inhibited = inhibitor != NULL;
+}
 
-        if (inhibitor && f->facts.attached)
+void function_correct_inhibited(Function *f) {
+        uint64_t former;
+
+        assert(f);
+
+        former = f->inhibitor;
+        function_find_inhibitor(f);
+        if (f->inhibitor == former)
+                return;
+
+        if (f->facts.inhibited && f->facts.attached)
                 f->facts.requested = true;
         /* Who asked for it may be about to use it once more. */
-        if (was && !inhibitor)
-                function_settle_anew(f);
-        else
+        if (f->facts.inhibited)
                 function_settle(f);
+        else
+                function_settle_anew(f);
         function_changed(f, FUNCTION_CHANGED_HOLDER);
         function_update(f);
 }

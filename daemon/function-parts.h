@@ -51,6 +51,8 @@ void function_request_over(Function *function, FunctionDemand demand, int error)
 void function_answer(Function *function);
 /* The end of it: nothing can be done any more. */
 void function_refuse_all(Function *function);
+/* Looks up who keeps us from it. */
+void function_find_inhibitor(Function *function);
 /* The attachment is over. */
 void function_drop_owner(FunctionOwner *owner);
 

@@ -59,6 +59,7 @@ typedef struct FunctionContext {
         const Config *config;
         FdStore *store;
         const Inhibitors *inhibitors;
+        bool restarts; /* the daemon ends, and another run follows that takes the devices back */
         FunctionListener listener;
 } FunctionContext;
 
@@ -114,8 +115,8 @@ struct FunctionRequest {
         /* All that follows is the function's. */
         FunctionDemand demand;
         FunctionRequest *next;
-        bool begun;         /* nothing more is to be begun for it */
-        bool over;          /* what was begun has ended, with … */
+        bool begun;
+        bool over;          /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
         int error;          /* … this result */
         VfioDevice *device; /* TO_BE_ATTACHED: recognised, and not handed over yet */
         int request_fd;     /* the owner's eventfd for the kernel's request */
@@ -169,6 +170,7 @@ struct Function {
         FunctionWishes wishes_before; /* what is so again if the claims under way fail, … */
         bool recovery_limit_before;   /* … as is this */
         sd_event_source *grace_timer;
+        uint64_t inhibitor; /* id of the one that counts, 0 if there is none */
         FunctionOwner owner;
         FunctionRequest *requests;
 

@@ -11,12 +11,14 @@
 
 #include "bus.h"
 #include "fdstore.h"
+#include "journal-check.h"
 #include "journal-pump.h"
 #include "journal.h"
 #include "manager.h"
 #include "notify.h"
 #include "observer.h"
 #include "registry.h"
+#include "sysfs-problems.h"
 #include "uevent.h"
 
 struct Manager {
@@ -37,18 +39,21 @@ struct Manager {
         Journal *journal;
         JournalPump *journal_pump;
         Worker *worker;
+        JournalCheck *journal_check;
         FunctionContext context;
         RegistryListener registry_listener;
         Registry *registry;
         Observer *observer;
         UeventListener uevent_listener;
         Uevent *uevent;
+        SysfsProblems problems; /* that were said */
         BusListener bus_listener;
         Bus *bus;
         unsigned n_busy; /* functions on which the worker is at work */
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
+        bool stop_begun; /* the functions were told */
         int result;
 };
 

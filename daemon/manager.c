@@ -96,6 +96,18 @@ static int manager_make_parts(Manager *m) {
                 return log_error(m->log, r, "Cannot start threads");
         m->context.worker = m->worker;
 
+        r = journal_check_new(
+                &(JournalCheckContext){
+                        .event = m->event,
+                        .ring = m->ring,
+                        .journal = m->journal,
+                        .worker = m->worker,
+                        .log = m->log,
+                },
+                &m->journal_check);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot read back what the journal has");
+
         r = registry_new(&m->context, &m->registry_listener, &m->registry);
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the registry of functions");
@@ -178,6 +190,7 @@ Manager *manager_free(Manager *m) {
                 return NULL;
 
         m->uevent = uevent_close(m->uevent);
+        sysfs_problems_done(&m->problems);
         if (m->bus)
                 bus_set_registry(m->bus, NULL);
         m->bus = bus_free(m->bus);
@@ -185,6 +198,7 @@ Manager *manager_free(Manager *m) {
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);
+        m->journal_check = journal_check_free(m->journal_check);
         m->inhibitors = inhibitors_free(m->inhibitors);
         handover_done(&m->former);
         m->handover_timer = sd_event_source_disable_unref(m->handover_timer);
@@ -272,7 +286,7 @@ void manager_start(Manager *m) {
 }
 
 void manager_check_stopped(Manager *m) {
-        if (!m->stopping || m->n_busy > 0)
+        if (!m->stop_begun || m->n_busy > 0)
                 return;
 
         (void) sd_event_exit(m->event, 0);
@@ -288,6 +302,18 @@ static int on_stop_timer(sd_event_source *source, uint64_t usec, void *userdata)
         return sd_event_exit(m->event, 0);
 }
 
+static void on_restart_known(bool restart, void *userdata) {
+        Manager *m = userdata;
+
+        assert(m);
+
+        m->context.restarts = restart;
+        m->stop_begun = true;
+        for (size_t i = 0; i < registry_size(m->registry); i++)
+                function_stop(registry_get(m->registry, i));
+        manager_check_stopped(m);
+}
+
 void manager_stop(Manager *m) {
         if (m->stopping)
                 return;
@@ -300,9 +326,7 @@ void manager_stop(Manager *m) {
 
         /* What appears from now on is for the next run. */
         m->uevent = uevent_close(m->uevent);
-        for (size_t i = 0; i < registry_size(m->registry); i++)
-                function_stop(registry_get(m->registry, i));
-        manager_check_stopped(m);
+        bus_ask_restart(m->bus, on_restart_known, m);
 }
 
 int manager_run(Manager *m) {

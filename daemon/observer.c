@@ -170,6 +170,10 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
         r = sd_event_source_set_priority(o->timer, SD_EVENT_PRIORITY_NORMAL + 10);
         if (r < 0)
                 return r;
+        /* As soon as they are drained, records are taken in: their lines may be read next. */
+        r = sd_event_source_set_priority(o->post_source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r < 0)
+                return r;
         (void) sd_event_source_set_description(o->timer, "observer-due");
         (void) sd_event_source_set_description(o->post_source, "observer-post");
 
@@ -196,8 +200,9 @@ static void on_kmsg_error(const KmsgError *error, void *userdata) {
 
         pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
 
-        /* The rest of a long log comes before the timer: what there is no room for goes now. */
-        if (pairing_next_usec(o->pairing) <= now)
+        /* The rest of a long log comes before the timer: what there is no room for goes now. (What has
+         * waited its time does not: its record may be drained before the timer has its turn.) */
+        if (pairing_next_usec(o->pairing) == 0)
                 observer_time_is_up(o, now);
 }
 

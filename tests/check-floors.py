@@ -29,7 +29,7 @@ FLOORS = {
         ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
          'service-manager', 'handover'],
         ['function', 'inhibitor', 'registry', 'observer'],
-        ['bus', 'polkit', 'alert', 'journal-pump'],
+        ['bus', 'polkit', 'alert', 'journal-check', 'journal-pump'],
         ['manager', 'main'],
     ],
     'ctl': [

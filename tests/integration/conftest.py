@@ -30,6 +30,7 @@ WRITE_CONFIG = 'mkdir -p /run/zpci-errord.conf.d; cat > /run/zpci-errord.conf.d/
 def pytest_addoption(parser):
     parser.addoption('--daemon-wrapper', default='', metavar='COMMAND',
                      help='run the daemon under this, for example "valgrind --error-exitcode=99"')
+    parser.addoption('--storm-seconds', default=3, type=float, metavar='SECONDS', help='how long a storm takes')
 
 
 def pytest_configure(config):

@@ -8,10 +8,11 @@
 #include "function-request.h"
 #include "registry.h"
 
-#define DEVICE  "function-00000010-device"
-#define ERRORS  "function-00000010-errors"
-#define REQUEST "function-00000010-request"
-#define NOTIFY  "function-00000010-notify"
+#define DEVICE   "function-00000010-device"
+#define ATTACHED "function-00000010-attached"
+#define ERRORS   "function-00000010-errors"
+#define REQUEST  "function-00000010-request"
+#define NOTIFY   "function-00000010-notify"
 
 static const HandoverFunction former_claimed = {
         .sysfs = {
@@ -24,6 +25,13 @@ static const HandoverFunction former_claimed = {
         },
         .claimed = true,
 };
+
+/* Another run follows. */
+static int setup_managed(void **state) {
+        assert_int_equal(bench_setup_managed(state), 0);
+        ((Bench *) *state)->context.restarts = true;
+        return 0;
+}
 
 static int eventfd_with(unsigned n) {
         return eventfd(n, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -111,7 +119,7 @@ static void test_stop_without_manager(void **state) {
 static int
 setup_former(void **state, const char *names, const int *fds, const HandoverFunction *f) {
         former_fds(names, fds);
-        assert_int_equal(bench_setup_managed(state), 0);
+        assert_int_equal(setup_managed(state), 0);
         ((Bench *) *state)->former = f;
         return 0;
 }
@@ -268,7 +276,7 @@ static int setup_attached(void **state) {
         attached.claimed = false;
         strcpy(attached.owner, ":1.42");
         attached.owner_uid = 107;
-        return setup_former(state, DEVICE ":" ERRORS ":" REQUEST ":" NOTIFY, fds, &attached);
+        return setup_former(state, ATTACHED ":" ERRORS ":" REQUEST ":" NOTIFY, fds, &attached);
 }
 
 static void test_attached_goes_on(void **state) {
@@ -429,11 +437,11 @@ static void test_still_bound(void **state) {
 int main(void) {
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, bench_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_kept, bench_setup_managed),
-                TEST(test_kept_in_error, bench_setup_managed),
-                TEST(test_forgotten_before_it_is_closed, bench_setup_managed),
-                TEST(test_unbound_while_stopping, bench_setup_managed),
-                TEST(test_stop_without_manager, bench_setup_managed),
+                TEST(test_kept, setup_managed),
+                TEST(test_kept_in_error, setup_managed),
+                TEST(test_forgotten_before_it_is_closed, setup_managed),
+                TEST(test_unbound_while_stopping, setup_managed),
+                TEST(test_stop_without_manager, setup_managed),
                 TEST(test_taken_back, setup_taken_back),
                 TEST(test_owes_recovery, setup_taken_back),
                 TEST(test_taken_back_and_released, setup_taken_back),
@@ -445,7 +453,7 @@ int main(void) {
                 TEST(test_device_is_missing, setup_parts_only),
                 TEST(test_attached_goes_on, setup_attached),
                 TEST(test_attached_is_not_taken_back, setup_attached),
-                TEST(test_hand_over, bench_setup_managed),
+                TEST(test_hand_over, setup_managed),
                 TEST(test_unbound_while_nobody_was_there, setup_taken_back),
                 TEST(test_still_bound, setup_taken_back),
         };
