@@ -303,7 +303,7 @@ class Walker:
         'reset': (6, lambda w: w.open and w.faulted),
         'inject': (6, lambda w: w.may_be_claimed()),
         'inject_and_inhibit': (4, lambda w: w.may_be_claimed()),
-        'kill': (2, lambda w: w.open or w.inhibited),
+        'kill': (2, lambda w: w.bound and (w.open or w.inhibited)),
         'unbind': (3, lambda w: w.bound),
         'unbind_and': (3, lambda w: w.bound and not w.faulted),
         'bind': (6, lambda w: not w.bound),
