@@ -342,7 +342,8 @@ class Walker:
             self.step_inhibit()
         self.step_open()
         assert self.vmm.do('check').words == [VENDOR, '1']
-        self.step_close()
+        if self.walk.dice.random() < 0.5:
+            self.step_close()
         if self.inhibited:
             self.step_uninhibit()
         if self.released and self.walk.dice.random() < 0.7:
