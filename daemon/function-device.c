@@ -111,6 +111,7 @@ static void done_take_back(WorkerJob *job) {
 
         if (r >= 0) {
                 function_opened(f, TAKE_PTR(f->job.device));
+                function_keep(f);
                 function_finish(f);
                 return;
         }

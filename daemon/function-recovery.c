@@ -117,7 +117,13 @@ void function_begin_reset(Function *f) {
         assert(f->device);
 
         request = function_request(f, FUNCTION_TO_BE_RESET);
-        if (!request || f->facts.attached || f->facts.permanent)
+        if (!request || f->facts.attached)
+                return;
+
+        /* What it has reported until now is what this recovers, unless one of it is permanent. That
+         * it cannot be read is said when it is tried again. */
+        (void) function_drain(f);
+        if (f->facts.permanent)
                 return;
 
         for (; request; request = function_request(f, FUNCTION_TO_BE_RESET))
