@@ -28,7 +28,8 @@
  * where a source loses an account (the kernel log is overrun, udev is), the next account of that
  * source and function pairs in its place: a line up to PAIRING_SLACK_USEC after a record, a uevent
  * up to PAIRING_MEMORY_USEC after a record or line. Of an error that only this account told there
- * is no record then.
+ * is no record then. In a storm of more errors than can be remembered, a uevent that finds none is
+ * dropped: udevd is late then, and its error was told and is forgotten.
  *
  * Pure: time comes in as CLOCK_MONOTONIC microseconds, nothing is read or written.
  */
@@ -88,8 +89,11 @@ void pairing_former(
  */
 void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
-/* The time of the accounts of fid is up at now_usec: no richer one can come any more. */
-void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec);
+/*
+ * Takes out one account of fid that waits, oldest first: no richer one can come any more. Returns
+ * true if there was one. Those of others, whose records may not be drained yet, wait on.
+ */
+bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAccount *ret);
 
 /*
  * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.
