@@ -11,7 +11,7 @@
 #include "kmsg.h"
 
 #define KMSG_LINE_MAX 8192U /* CONSOLE_EXT_LOG_MAX of Linux: what a line is at most */
-#define KMSG_BATCH    512U  /* lines read before others get their turn: one of each function */
+#define KMSG_BATCH    2048U /* lines read before others get their turn: four of each function */
 #define KMSG_REFUSALS 64U   /* lines in a row that the kernel may refuse to give out */
 #define KMSG_CATCH_UP 4096U /* lines read by who cannot wait: more than a storm of errors has */
 

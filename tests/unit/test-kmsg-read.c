@@ -17,7 +17,7 @@
 
 #include "kmsg.h"
 
-#define BATCH    512U
+#define BATCH    2048U
 #define REFUSALS 64U
 
 /* The next reads fail with these. */
@@ -80,7 +80,7 @@ static void on_failed(int error, void *userdata) {
 }
 
 static void start(Fixture *f, uint64_t sequence) {
-        int fds[2], size = 4 * 1024 * 1024;
+        int fds[2], size = 16 * 1024 * 1024;
 
         n_failures = 0;
         *f = (Fixture){ 0 };
@@ -228,10 +228,10 @@ static void test_batches(void **state) {
         say_error(&f, 3, 101 + 2 * BATCH, 1);
 
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 612\n");
+        assert_string_equal(f.heard, "progress 2148\n");
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 612\nprogress 1124\n");
-        check_heard(&f, "progress 612\nprogress 1124\nerror 1125 10 2\nprogress 1125\n");
+        assert_string_equal(f.heard, "progress 2148\nprogress 4196\n");
+        check_heard(&f, "progress 2148\nprogress 4196\nerror 4197 10 2\nprogress 4197\n");
         stop(&f);
 }
 
