@@ -209,6 +209,16 @@ static void on_forgotten(FdStoreSync *sync) {
         function_close(function_of_sync(sync));
 }
 
+/*
+ * The service manager keeps it for the next run, or closes it if there is none. It stays open until
+ * our very end, when it is drained once more: what is logged meanwhile and left in its queue would
+ * be told by us from the log, and again by the next run.
+ */
+static bool function_outlives_us(const Function *f) {
+        return f->facts.stopping && f->facts.vfio_bound && !f->facts.requested && !f->requests &&
+               function_is_kept(f);
+}
+
 void function_let_go(Function *f) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
@@ -230,15 +240,11 @@ void function_let_go(Function *f) {
         }
 
         function_unwatch(f);
+        if (function_outlives_us(f))
+                return;
+
         f->job.device = TAKE_PTR(f->device);
         f->counters = NULL;
-
-        /* The service manager keeps it for the next run, or closes it if there is none. */
-        if (f->facts.stopping && f->facts.vfio_bound && !f->facts.requested &&
-            function_is_kept(f)) {
-                function_close(f);
-                return;
-        }
 
         /* Ours is the last close: it is the one that resets the function, and nobody else waits. */
         ring_forget_function(f->context->ring, f->sysfs.fid);

@@ -159,6 +159,13 @@ int function_drain(Function *f) {
         return r;
 }
 
+void function_drain_rest(Function *f) {
+        assert(f);
+
+        if (f->device && f->activity == FUNCTION_IDLE)
+                (void) function_drain(f);
+}
+
 /* After a drain in the event loop: what follows from it. */
 static void function_drained(Function *f, int result) {
         if (result < 0) {

@@ -223,8 +223,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */
 void function_gone(Function *function);
-/* The daemon ends: lets go of it, recovered if it is in error. */
+/*
+ * The daemon ends: lets go of it, recovered if it is in error. What the service manager keeps stays
+ * open until the function is freed.
+ */
 void function_stop(Function *function);
+/* Right before the end: what is queued by now is drained, if the device is still open. */
+void function_drain_rest(Function *function);
 /*
  * Decides the state anew, and acquires or lets go of the device accordingly. After each corrected
  * fact.

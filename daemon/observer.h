@@ -32,5 +32,5 @@ void observer_uevent(Observer *observer, const char *address, UeventError error)
 
 /* The function is about to leave the registry: what waits is published now. */
 void observer_hasten(Observer *observer, const Function *function);
-/* The daemon ends: what waits for a richer account is published now. */
+/* The daemon ends: drains what is open, then publishes what waits for a richer account. */
 void observer_finish(Observer *observer);
