@@ -44,7 +44,6 @@ static void function_opened(Function *f, VfioDevice *device) {
                 f->sysfs.fh = vfio_function_handle(device);
         if (f->facts.vfio_bound)
                 function_changed(f, FUNCTION_CHANGED_INTERFACE | FUNCTION_CHANGED_SYSFS);
-        function_changed(f, FUNCTION_CHANGED_MEMORY);
 
         r = function_watch(f);
         if (r < 0)
@@ -66,6 +65,9 @@ static void done_open(WorkerJob *job) {
         else {
                 ring_forget_function(f->context->ring, f->sysfs.fid);
                 function_opened(f, TAKE_PTR(f->job.device));
+                /* Known by name before the service manager has it: it may be unbound when the next run
+                 * finds it there. */
+                function_changed(f, FUNCTION_ANSWERS);
                 function_keep(f);
         }
         function_finish(f);
@@ -79,6 +81,8 @@ void function_acquire(Function *f) {
         function_disarm(f);
         function_nodes(f, &f->job.nodes);
         function_submit(f, FUNCTION_OPENING, WORKER_PATIENT, work_open, done_open);
+        /* Not when it is open: of many that are opened together, all are written down at once. */
+        function_changed(f, FUNCTION_CHANGED_MEMORY);
 }
 
 static void work_take_back(WorkerJob *job) {
@@ -176,6 +180,7 @@ void function_take_over(Function *f, FunctionRequest *request) {
         f->job.device = TAKE_PTR(request->device);
         f->job.request_fd = TAKE_FD(request->request_fd);
         function_submit(f, FUNCTION_OPENING, WORKER_URGENT, work_take_over, done_take_over);
+        function_changed(f, FUNCTION_CHANGED_MEMORY);
 }
 
 static void work_close(WorkerJob *job) {

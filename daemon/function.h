@@ -37,7 +37,8 @@ typedef enum FunctionChange {
         FUNCTION_BECAME_IDLE = 1 << 5,
         FUNCTION_CHANGED_HOLDER = 1 << 6,
         FUNCTION_CHANGED_MEMORY = 1 << 7, /* what the next run of the daemon has to know */
-        /* Somebody is going to be told that what they asked for is so. */
+        /* Somebody is going to be told that what they asked for is so, or the service manager is
+         * given the device: what the next run has to know is to be written down now. */
         FUNCTION_ANSWERS = 1 << 8,
 } FunctionChange;
 

@@ -51,6 +51,23 @@ def test_stop_while_a_line_waits(sim, daemon, journald, functions):
     assert (entry['ZPCI_FID'], entry['ZPCI_PEC']) == ('0x00000020', '0x0004')
 
 
+def test_crash_right_after_it_was_opened(sim, daemon, published, functions):
+    """The service manager has the device, and the next run knows whose it is, though it is not bound any more."""
+    new = '0003:00:00.0'
+    seen = len(daemon.notify.messages)
+    sim.add(new, fid=0x30, **FAST)
+    daemon.notify.wait('FDNAME', 'function-00000030-device', seen)
+    daemon.kill()
+    sim.error(new, pec=7)
+    leaving = sim.connect()
+    leaving.send('unbind', new)
+    sim.wait(new, 'leaving=1')
+    daemon.start('--policy=claim')
+    leaving.receive('unbind')
+    error, = published.errors(1, 0x30)
+    assert (error.pec, error.details['Source']) == (7, 'vfio')
+
+
 @pytest.mark.parametrize('again', [True, False])
 def test_error_while_it_ends(sim, daemon, journald, functions, again):
     """Whether or not there is a next run, to which the open device is handed over: the error is told once, and
