@@ -115,6 +115,7 @@ static void done_take_back(WorkerJob *job) {
 
         if (r >= 0) {
                 function_opened(f, TAKE_PTR(f->job.device));
+                function_keep(f);
                 function_finish(f);
                 return;
         }
@@ -196,7 +197,7 @@ static void done_close(WorkerJob *job) {
         f->facts.held = false;
         f->facts.requested = false;
         /* When the daemon ends, the attachment may go on in the next run. */
-        if (!f->facts.stopping)
+        if (!f->facts.stopping || !f->context->restarts)
                 function_detached(f);
         function_changed(f, FUNCTION_CHANGED_MEMORY);
 
@@ -215,13 +216,12 @@ static void on_forgotten(FdStoreSync *sync) {
 }
 
 /*
- * The service manager keeps it for the next run, or closes it if there is none. It stays open until
- * our very end, when it is drained once more: what is logged meanwhile and left in its queue would
+ * The service manager keeps it for the next run. It stays open until our very end, when it is drained once more: what is logged meanwhile and left in its queue would
  * be told by us from the log, and again by the next run.
  */
 static bool function_outlives_us(const Function *f) {
-        return f->facts.stopping && f->facts.vfio_bound && !f->facts.requested && !f->requests &&
-               function_is_kept(f);
+        return f->facts.stopping && f->context->restarts && f->facts.vfio_bound &&
+               !f->facts.requested && !f->requests && function_is_kept(f);
 }
 
 void function_let_go(Function *f) {

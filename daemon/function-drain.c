@@ -20,6 +20,9 @@
 #define STORM_INTERVAL_USEC (100 * USEC_PER_MSEC)
 #define STORM_BURST         8U
 
+/* Until the next try, if the kernel is short of memory. */
+#define SHORTAGE_USEC (100 * USEC_PER_MSEC)
+
 /* An unbind is answered within a second, whatever recovery is under way or still owed. */
 #define REQUEST_BUDGET_USEC (500 * USEC_PER_MSEC)
 
@@ -168,6 +171,12 @@ void function_drain_rest(Function *f) {
 
 /* After a drain in the event loop: what follows from it. */
 static void function_drained(Function *f, int result) {
+        /* To close the device would throw away the record that there was no memory for. */
+        if (result == -ENOMEM) {
+                (void) sd_event_source_set_time_relative(f->more_source, SHORTAGE_USEC);
+                (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
+                return;
+        }
         if (result < 0) {
                 function_fail(f, result);
                 return;
@@ -207,15 +216,12 @@ static int on_more(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* The eventfd is not read: should this run end here, the next one has to be asked too. */
 static int on_requested(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Function *f = userdata;
-        eventfd_t count;
 
         assert(f);
 
-        /* That of an owner is the owner's to read. */
-        if (!f->facts.attached)
-                (void) eventfd_read(fd, &count);
         f->facts.requested = true;
         function_hurry(f, REQUEST_BUDGET_USEC);
         function_update(f);
@@ -249,7 +255,7 @@ int function_watch(Function *f) {
         r = sd_event_add_io(f->context->event,
                             &f->request_source,
                             vfio_request_fd(f->device),
-                            f->facts.attached ? EPOLLIN | EPOLLET : EPOLLIN,
+                            EPOLLIN | EPOLLET,
                             on_requested,
                             f);
         if (r < 0)

@@ -9,8 +9,11 @@
 
 #include "function-parts.h"
 
-/* What the service manager keeps of a function, by the ends of the names. */
-static const char *const parts[] = { "device", "errors", "request", "notify" };
+/*
+ * What the service manager keeps of a function, by the ends of the names. The device of an owner has
+ * a name of its own: if what was handed over is lost, it is not taken for ours, and not reset.
+ */
+static const char *const parts[] = { "device", "attached", "errors", "request", "notify" };
 
 static const char *
 function_part(const Function *f, const char *part, char name[static FDSTORE_NAME_SIZE]) {
@@ -24,29 +27,41 @@ static int function_take_part(Function *f, const char *part) {
         return fdstore_take(f->context->store, function_part(f, part, name));
 }
 
+/* What was taken is of no use. */
+static void function_drop_part(Function *f, const char *part, int *fd) {
+        char name[FDSTORE_NAME_SIZE];
+
+        *fd = safe_close(*fd);
+        fdstore_remove(f->context->store, function_part(f, part, name));
+}
+
 void function_find_former(Function *f, const HandoverFunction *former) {
-        VfioFds *fds = &f->former;
+        const char *device;
+        bool attached;
         int notify_fd;
 
         assert(f);
 
-        *fds = (VfioFds){
-                .device = function_take_part(f, "device"),
+        attached = former && former->owner[0] != '\0';
+        device = attached ? "attached" : "device";
+        notify_fd = function_take_part(f, "notify");
+        f->former = (VfioFds){
+                .device = function_take_part(f, device),
                 .error = function_take_part(f, "errors"),
                 .request = function_take_part(f, "request"),
         };
-        notify_fd = function_take_part(f, "notify");
-
-        if (fds->device < 0) {
-                fds->error = safe_close(fds->error);
-                fds->request = safe_close(fds->request);
-                (void) safe_close(notify_fd);
+        /* Whoever attached it does so only with the eventfd that asks for it back. */
+        if (f->former.device < 0 || (attached && f->former.request < 0)) {
+                function_drop_part(f, device, &f->former.device);
+                function_drop_part(f, "errors", &f->former.error);
+                function_drop_part(f, "request", &f->former.request);
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
 
         f->facts.settled = true;
-        if (!former || former->owner[0] == '\0') {
-                (void) safe_close(notify_fd);
+        if (!attached) {
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
         f->facts.attached = true;
@@ -58,7 +73,10 @@ void function_find_former(Function *f, const HandoverFunction *former) {
 static int function_put_part(Function *f, const char *part, int fd) {
         char name[FDSTORE_NAME_SIZE];
 
-        return fd < 0 ? 0 : fdstore_put(f->context->store, function_part(f, part, name), fd, false);
+        function_part(f, part, name);
+        if (fd < 0 || fdstore_has(f->context->store, name))
+                return 0;
+        return fdstore_put(f->context->store, name, fd, false);
 }
 
 void function_keep(Function *f) {
@@ -76,7 +94,7 @@ void function_keep(Function *f) {
         if (r >= 0)
                 r = function_put_part(f, "notify", f->owner.notify_fd);
         if (r >= 0)
-                r = function_put_part(f, "device", fds.device);
+                r = function_put_part(f, f->facts.attached ? "attached" : "device", fds.device);
         if (r < 0)
                 (void) function_log(f,
                                     LOG_WARNING,
@@ -91,7 +109,8 @@ bool function_is_kept(const Function *f) {
 
         assert(f);
 
-        return fdstore_has(f->context->store, function_part(f, "device", name));
+        return fdstore_has(f->context->store,
+                           function_part(f, f->facts.attached ? "attached" : "device", name));
 }
 
 void function_forget(Function *f, void (*done)(FdStoreSync *sync)) {

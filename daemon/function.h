@@ -60,6 +60,7 @@ typedef struct FunctionContext {
         const Config *config;
         FdStore *store;
         const Inhibitors *inhibitors;
+        bool restarts; /* the daemon ends, and another run follows that takes the devices back */
         FunctionListener listener;
 } FunctionContext;
 
@@ -115,9 +116,8 @@ struct FunctionRequest {
         /* All that follows is the function's. */
         FunctionDemand demand;
         FunctionRequest *next;
-        FunctionWishes before; /* TO_BE_HELD: what to go back to if it fails */
-        bool over;             /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
         bool begun;
+        bool over;          /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
         int error;          /* … this result */
         VfioDevice *device; /* TO_BE_ATTACHED: recognised, and not handed over yet */
         int request_fd;     /* the owner's eventfd for the kernel's request */
@@ -167,8 +167,11 @@ struct Function {
         bool revision_said; /* the administrator was told of an unknown revision of the interface */
 
         /* What somebody asked for. */
-        FunctionWishes wishes; /* claimed and released are facts too */
+        FunctionWishes wishes;        /* claimed and released are facts too */
+        FunctionWishes wishes_before; /* what is so again if the claims under way fail, … */
+        bool recovery_limit_before;   /* … as is this */
         sd_event_source *grace_timer;
+        uint64_t inhibitor; /* id of the one that counts, 0 if there is none */
         FunctionOwner owner;
         FunctionRequest *requests;
 
@@ -256,8 +259,8 @@ void function_release(Function *function,
 void function_reset(Function *function, FunctionRequest *request);
 /*
  * Has its owner's device drained: device, request_fd and owner of the request are filled in, and are
- * the function's from now on. NOT_BOUND, BUSY, INHIBITED, ALREADY_ATTACHED, NOT_THE_DEVICE, or the
- * errno of vfio_attach().
+ * the function's from now on. NOT_BOUND, BUSY, INHIBITED, ALREADY_ATTACHED, NOT_THE_DEVICE,
+ * NOT_SUPPORTED, or the errno of vfio_attach().
  */
 void function_attach(Function *function, FunctionRequest *request);
 /* Ends the attachment, if there is one. request may be NULL. Answered once the device is closed. */

@@ -18,6 +18,7 @@
 
 /* In the order in which they are made. */
 typedef enum Timer {
+        TIMER_STORE, /* of the fd store of the fixture */
         TIMER_CONNECT,
         TIMER_NAME,
         TIMER_PATIENCE,
