@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""systemd's file descriptor store: devices stay open over every end of the daemon but a stop, and then nothing holds them."""
+"""systemd's file descriptor store: devices stay open over every end of the daemon but a stop, and then nothing holds
+them."""
 
 import pytest
 

@@ -22,7 +22,7 @@ def account(faults, witness):
     with witness.changed:
         lost, invented = books.difference(witness)
         return {name: value for name, value in {
-            'lost': dict(lost), 'invented': dict(invented), 'holes': witness.holes(),
+            'lost': lost, 'invented': dict(invented), 'holes': witness.holes(),
             'complaints': witness.complaints}.items() if value}
 
 
@@ -34,8 +34,9 @@ def check(faults, subscriber, journal, stops):
     if not faults.bus_broken:
         wrong['unannounced on the bus'] = dict(journal.losses - subscriber.losses)
     wrong['opened again'] = faults.reopened()
-    wrong['streams'] = [] if journal.streams() == subscriber.streams() and len(journal.streams()) <= stops + 1 \
-        else [journal.streams(), subscriber.streams()]
+    streams = journal.streams()
+    if streams != subscriber.streams() or len(streams) > stops + 1:
+        wrong['streams'] = streams, subscriber.streams()
     wrong = {name: value for name, value in wrong.items() if value}
     assert not wrong, '\n'.join(f'{name}: {value}' for name, value in wrong.items())
 
@@ -73,7 +74,7 @@ def test_nothing_is_lost(faults, subscriber, journal, bus, kills, capsys):
     results, sources = faults.books.results, [source for _, source, *_ in journal.errors.values()]
     figures = {
         'kills': faults.kills, 'early': faults.early, 'stops': stops + 1, 'written': sum(results.values()),
-        **results, 'vfio': sources.count('vfio'), 'kmsg': sources.count('kmsg'),
+        **results, 'unnamed': faults.books.unnamed(journal), 'vfio': sources.count('vfio'), 'kmsg': sources.count('kmsg'),
         'repeated on the bus': subscriber.repeated, 'repeated in the journal': journal.repeated,
         'connections': subscriber.connections, 'seconds': round(time.monotonic() - begin)}
     with capsys.disabled():
