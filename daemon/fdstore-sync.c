@@ -80,6 +80,7 @@ int fdstore_new_syncs(FdStore *store) {
                 r = sd_event_add_defer(store->event, &store->deferred, on_deferred, store);
         if (r < 0)
                 return r;
+        (void) sd_event_source_set_priority(store->deferred, PRIORITY_SYNC);
         (void) sd_event_source_set_description(store->deferred, "fdstore-deferred");
         return sd_event_source_set_enabled(store->deferred, SD_EVENT_OFF);
 }

@@ -50,6 +50,8 @@ static bool function_reset_again(Function *f) {
                                        on_reset_timer,
                                        f) < 0)
                 return false;
+        /* As urgent as draining: until the reset the function does nothing, and who waits for it waits. */
+        (void) sd_event_source_set_priority(f->reset_timer, SD_EVENT_PRIORITY_IMPORTANT);
 
         f->reset_delay_usec *= 2;
         if (f->reset_delay_usec > RESET_DELAY_MAX_USEC)

@@ -65,6 +65,8 @@ void manager_hand_over(Manager *manager);
 
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
+/* SIGTERM and SIGINT stop, SIGHUP reloads. Returns 0 or a negative errno. */
+int manager_catch_signals(Manager *manager);
 /*
  * Reads the configuration anew. What it says wins only over the built-in defaults and loses against
  * the command line.

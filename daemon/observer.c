@@ -34,8 +34,8 @@ static bool observer_is_holders(const Function *f, const PairingAccount *account
         return !f->device && severity != PEC_INFORMATIONAL && severity != PEC_PERMANENT;
 }
 
-/* settled: the FID of a function whose recovery is told by itself. */
-static void observer_publish(Observer *o, const PairingAccount *account, const uint32_t *settled) {
+/* settled: the recovery of the function is told by itself. */
+static void observer_publish(Observer *o, const PairingAccount *account, bool settled) {
         Function *f = registry_by_fid(o->registry, account->fid);
         Ring *ring = o->context->ring;
         RecordIdentity identity;
@@ -59,7 +59,7 @@ static void observer_publish(Observer *o, const PairingAccount *account, const u
         ring_commit(ring, record);
         function_count_error(f, record);
 
-        if ((!settled || *settled != account->fid) && observer_is_holders(f, account))
+        if (!settled && observer_is_holders(f, account))
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
 }
 
@@ -86,21 +86,24 @@ static void observer_defer_opening(Observer *o, uint64_t now) {
         }
 }
 
-static void observer_publish_due(Observer *o, uint64_t now, const uint32_t *settled) {
+/* A line counts as read once nothing that it said can be lost with this process. */
+static void observer_note_progress(Observer *o) {
+        if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
+                ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
+}
+
+static void observer_publish_due(Observer *o, uint64_t now) {
         PairingAccount account;
 
         while (pairing_due(o->pairing, now, &account))
-                observer_publish(o, &account, settled);
-
-        /* A line counts as read once nothing that it said can be lost with this process. */
-        if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
-                ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
+                observer_publish(o, &account, false);
+        observer_note_progress(o);
 }
 
 static void observer_time_is_up(Observer *o, uint64_t now) {
         observer_read_ring(o);
         observer_defer_opening(o, now);
-        observer_publish_due(o, now, NULL);
+        observer_publish_due(o, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -122,7 +125,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC), NULL);
+                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
                 (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
                 return 0;
         }
@@ -285,13 +288,13 @@ static void observer_catch_up(Observer *o) {
 }
 
 static void observer_publish_waiting(Observer *o, uint32_t fid) {
-        uint64_t now;
+        PairingAccount account;
 
         observer_read_ring(o);
 
-        now = now_usec(CLOCK_MONOTONIC);
-        pairing_hasten(o->pairing, fid, now);
-        observer_publish_due(o, now, &fid);
+        while (pairing_take(o->pairing, fid, now_usec(CLOCK_MONOTONIC), &account))
+                observer_publish(o, &account, true);
+        observer_note_progress(o);
 }
 
 void observer_uevent(Observer *o, const char *address, UeventError error) {

@@ -1,37 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <sys/queue.h>
 
-#include "pairing.h"
+#include "pairing-private.h"
 #include "pec.h"
-
-#define BIT(source) (1U << (source))
-
-/*
- * One error, as far as it was told. It waits for a richer account, or it has its record and is
- * remembered for the poorer accounts that are still to come.
- */
-typedef struct Error {
-        TAILQ_ENTRY(Error) list;
-        uint32_t fid;
-        uint16_t pec;        /* 0 while only a uevent told it */
-        RecordSource source; /* of the richest account so far */
-        unsigned expected;   /* BIT()s of the sources that may still tell it */
-        bool waiting;
-        bool exact; /* no line that is younger than time_usec belongs to it */
-        uint64_t time_usec;
-        uint64_t until_usec; /* until when it waits or is remembered */
-} Error;
-
-TAILQ_HEAD(ErrorList, Error);
-
-struct Pairing {
-        struct ErrorList errors; /* the oldest first */
-        struct ErrorList unused;
-        unsigned n_waiting;
-        Error pool[PAIRING_ACCOUNTS];
-};
 
 int pairing_new(Pairing **ret) {
         Pairing *pairing;
@@ -70,7 +42,7 @@ static void error_forget(Pairing *pairing, Error *error) {
                 pairing->n_waiting--;
 }
 
-static void error_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
+void error_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
         if (!error->waiting)
                 pairing->n_waiting++;
         error->waiting = true;
@@ -78,7 +50,7 @@ static void error_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
 }
 
 /* The error has its record. It is remembered for as long as somebody else may tell it. */
-static void error_settle(Pairing *pairing, Error *error, uint64_t now_usec) {
+void error_settle(Pairing *pairing, Error *error, uint64_t now_usec) {
         if (error->waiting)
                 pairing->n_waiting--;
         error->waiting = false;
@@ -104,13 +76,20 @@ static Error *pairing_oldest(const Pairing *pairing, bool waiting) {
         return NULL;
 }
 
+/* Something waits only where the caller left it lying, see PAIRING_WAITING. */
+static void pairing_make_room(Pairing *pairing) {
+        Error *error = pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true);
+
+        if (!error->waiting && (error->expected & BIT(RECORD_UEVENT)) != 0)
+                pairing->crowded_usec = error->until_usec;
+        error_forget(pairing, error);
+}
+
 static Error *pairing_add(Pairing *pairing, Error from) {
         Error *error;
 
-        /* Something waits only where the caller left it lying, see PAIRING_WAITING. */
         if (TAILQ_EMPTY(&pairing->unused))
-                error_forget(pairing,
-                             pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true));
+                pairing_make_room(pairing);
 
         error = TAILQ_FIRST(&pairing->unused);
         TAILQ_REMOVE(&pairing->unused, error, list);
@@ -121,7 +100,7 @@ static Error *pairing_add(Pairing *pairing, Error from) {
 }
 
 /* Those that are remembered longest are in front, give or take those that were deferred. */
-static void pairing_expire(Pairing *pairing, uint64_t now_usec) {
+void pairing_expire(Pairing *pairing, uint64_t now_usec) {
         Error *error;
 
         while ((error = TAILQ_FIRST(&pairing->errors)) && !error->waiting &&
@@ -241,6 +220,8 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
                 error_told(pairing, error, RECORD_UEVENT);
                 return;
         }
+        if (now_usec < pairing->crowded_usec)
+                return;
 
         error = pairing_add(pairing,
                             (Error){
@@ -268,77 +249,4 @@ void pairing_former(
                                     .time_usec = time_usec,
                             });
         error_settle(pairing, error, now_usec);
-}
-
-void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
-        Error *error;
-
-        assert(pairing);
-
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->fid == fid && error->waiting)
-                        error_wait(pairing, error, now_usec);
-        }
-}
-
-void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
-        Error *error;
-
-        assert(pairing);
-
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->fid == fid && error->waiting)
-                        error->until_usec = now_usec;
-        }
-}
-
-static bool pairing_overflows(const Pairing *pairing) {
-        return pairing->n_waiting > PAIRING_WAITING;
-}
-
-bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret) {
-        Error *error;
-
-        assert(pairing);
-        assert(ret);
-
-        pairing_expire(pairing, now_usec);
-
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && (error->until_usec <= now_usec || pairing_overflows(pairing)))
-                        break;
-        }
-        if (!error)
-                return false;
-
-        *ret = (PairingAccount){
-                .source = error->source,
-                .fid = error->fid,
-                .pec = error->pec,
-                .time_usec = error->time_usec,
-        };
-
-        /*
-         * A richer account is a second record from now on; only a uevent can still be superfluous.
-         */
-        error->expected &= BIT(RECORD_UEVENT);
-        error_settle(pairing, error, now_usec);
-        return true;
-}
-
-uint64_t pairing_next_usec(const Pairing *pairing) {
-        uint64_t next = UINT64_MAX;
-        Error *error;
-
-        assert(pairing);
-
-        if (pairing_overflows(pairing))
-                return 0;
-
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && error->until_usec < next)
-                        next = error->until_usec;
-        }
-
-        return next;
 }

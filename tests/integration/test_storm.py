@@ -93,7 +93,7 @@ class Life:
 
     def size(self):
         with open(f'/proc/{self.daemon.pid}/status', encoding='ascii') as status:
-            return int(re.search(r'VmRSS:\s+(\d+) kB', status.read())[1])
+            return int(re.search(r'RssAnon:\s+(\d+) kB', status.read())[1])
 
     def fed(self):
         return sum(message.get('WATCHDOG') == '1' for message in list(self.daemon.notify.messages))
