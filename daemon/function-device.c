@@ -216,8 +216,9 @@ static void on_forgotten(FdStoreSync *sync) {
 }
 
 /*
- * The service manager keeps it for the next run. It stays open until our very end, when it is drained once more: what is logged meanwhile and left in its queue would
- * be told by us from the log, and again by the next run.
+ * The service manager keeps it for the next run. It stays open until our very end, and is drained
+ * until then: what is logged meanwhile and left in its queue would be told by us from the log, and
+ * again by the next run.
  */
 static bool function_outlives_us(const Function *f) {
         return f->facts.stopping && f->context->restarts && f->facts.vfio_bound &&
@@ -244,10 +245,12 @@ void function_let_go(Function *f) {
                 return;
         }
 
-        function_unwatch(f);
         if (function_outlives_us(f))
                 return;
 
+        function_unwatch(f);
+        /* While the next run would still know of it: what else is to be told of its errors. */
+        function_changed(f, FUNCTION_DRAINED_LAST);
         f->job.device = TAKE_PTR(f->device);
         f->counters = NULL;
 

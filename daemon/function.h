@@ -40,6 +40,8 @@ typedef enum FunctionChange {
         /* Somebody is going to be told that what they asked for is so, or the service manager is
          * given the device: what the next run has to know is to be written down now. */
         FUNCTION_ANSWERS = 1 << 8,
+        /* Its device was drained for the last time, and is about to be forgotten and closed. */
+        FUNCTION_DRAINED_LAST = 1 << 9,
 } FunctionChange;
 
 typedef struct FunctionListener {
