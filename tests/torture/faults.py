@@ -255,7 +255,9 @@ class Faults:
         if self.observed:
             self.observed = set()
             self.configure()
-            self.machine.systemctl('reload-or-restart', UNIT)
+            # A reload of what is just being started is none: it may have read its configuration before.
+            self.machine.systemctl('start', UNIT)
+            self.machine.systemctl('reload', UNIT)
         self.plug_all()
         self.welcome()
         for function in self.books.functions:
