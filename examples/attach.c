@@ -89,18 +89,19 @@ static void vfio_close(Vfio *vfio) {
 
 /* The kernel adds 1 to the eventfd when it wants the device back: the function is being unbound. */
 static void vfio_arm_request(const Vfio *vfio, int request) {
-        struct {
-                struct vfio_irq_set set;
-                int fd;
-        } irq = {
-                .set = { .argsz = sizeof(irq),
-                         .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                         .index = VFIO_PCI_REQ_IRQ_INDEX,
-                         .count = 1 },
-                .fd = request,
-        };
+        /* The fd lies behind the fixed part. */
+        char buffer[sizeof(struct vfio_irq_set) + sizeof(int)]
+                __attribute__((aligned(__alignof__(struct vfio_irq_set))));
+        struct vfio_irq_set *irq = (struct vfio_irq_set *) buffer;
 
-        check(ioctl(vfio->device, VFIO_DEVICE_SET_IRQS, &irq), "VFIO_PCI_REQ_IRQ_INDEX");
+        *irq = (struct vfio_irq_set){
+                .argsz = sizeof(buffer),
+                .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                .index = VFIO_PCI_REQ_IRQ_INDEX,
+                .count = 1,
+        };
+        memcpy(irq->data, &request, sizeof(request));
+        check(ioctl(vfio->device, VFIO_DEVICE_SET_IRQS, irq), "VFIO_PCI_REQ_IRQ_INDEX");
 }
 
 /*
