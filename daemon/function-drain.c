@@ -162,6 +162,13 @@ int function_drain(Function *f) {
         return r;
 }
 
+void function_drain_rest(Function *f) {
+        assert(f);
+
+        if (f->device && f->activity == FUNCTION_IDLE)
+                (void) function_drain(f);
+}
+
 /* After a drain in the event loop: what follows from it. */
 static void function_drained(Function *f, int result) {
         /* To close the device would throw away the record that there was no memory for. */

@@ -37,8 +37,11 @@ typedef enum FunctionChange {
         FUNCTION_BECAME_IDLE = 1 << 5,
         FUNCTION_CHANGED_HOLDER = 1 << 6,
         FUNCTION_CHANGED_MEMORY = 1 << 7, /* what the next run of the daemon has to know */
-        /* Somebody is going to be told that what they asked for is so. */
+        /* Somebody is going to be told that what they asked for is so, or the service manager is
+         * given the device: what the next run has to know is to be written down now. */
         FUNCTION_ANSWERS = 1 << 8,
+        /* Its device was drained for the last time, and is about to be forgotten and closed. */
+        FUNCTION_DRAINED_LAST = 1 << 9,
 } FunctionChange;
 
 typedef struct FunctionListener {
@@ -226,8 +229,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */
 void function_gone(Function *function);
-/* The daemon ends: lets go of it, recovered if it is in error. */
+/*
+ * The daemon ends: lets go of it, recovered if it is in error. What the service manager keeps stays
+ * open until the function is freed.
+ */
 void function_stop(Function *function);
+/* Right before the end: what is queued by now is drained, if the device is still open. */
+void function_drain_rest(Function *function);
 /*
  * Decides the state anew, and acquires or lets go of the device accordingly. After each corrected
  * fact.

@@ -21,6 +21,8 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_check_stopped(m);
         }
 
+        if (what & FUNCTION_DRAINED_LAST)
+                observer_hasten(m->observer, f);
         if (what & FUNCTION_CHANGED_MEMORY)
                 manager_hand_over_soon(m);
         if (what & FUNCTION_ANSWERS)

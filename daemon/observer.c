@@ -282,12 +282,14 @@ void observer_watch_kernel_log(Observer *o) {
                         "that are not held are published without a code, from uevents");
 }
 
+static void observer_catch_up(Observer *o) {
+        if (o->kmsg)
+                kmsg_catch_up(o->kmsg);
+}
+
 static void observer_publish_waiting(Observer *o, uint32_t fid) {
         PairingAccount account;
 
-        /* The lines of its errors were written before what brings us here happened. */
-        if (o->kmsg)
-                kmsg_catch_up(o->kmsg);
         observer_read_ring(o);
 
         while (pairing_take(o->pairing, fid, now_usec(CLOCK_MONOTONIC), &account))
@@ -316,6 +318,7 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
 
         /* The kernel recovers only what nobody holds, so no VFIO record will come; and the error goes
          * before its recovery. */
+        observer_catch_up(o);
         observer_publish_waiting(o, f->sysfs.fid);
         function_set_recovery(
                 f, error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED : RECOVERY_FAILED);
@@ -325,12 +328,19 @@ void observer_hasten(Observer *o, const Function *function) {
         assert(o);
         assert(function);
 
+        /* The lines of its errors were written before what brings us here happened. */
+        observer_catch_up(o);
         observer_publish_waiting(o, function->sysfs.fid);
 }
 
 void observer_finish(Observer *o) {
         assert(o);
 
+        /* In this order: what a line tells of is in the queue, if it is there at all. What is logged
+         * from now on is for the next run. */
+        observer_catch_up(o);
+        for (size_t i = 0; i < registry_size(o->registry); i++)
+                function_drain_rest(registry_get(o->registry, i));
         for (size_t i = 0; i < registry_size(o->registry); i++)
                 observer_publish_waiting(o, registry_get(o->registry, i)->sysfs.fid);
 }

@@ -124,6 +124,20 @@ static void say_error(Fixture *f, unsigned priority, uint64_t sequence, uint64_t
         say(f, line);
 }
 
+/* Lines that the former run read do not count for who cannot wait, however many they are. */
+static void test_catch_up_with_a_long_log(void **state) {
+        const unsigned n = 5000;
+        Fixture f;
+
+        start(&f, n);
+        for (unsigned i = 1; i <= n + 1; i++) {
+                say_error(&f, 3, i, i);
+        }
+        kmsg_catch_up(f.kmsg);
+        assert_string_equal(f.heard, "error 5001 10 2\nprogress 5001\n");
+        stop(&f);
+}
+
 /* Runs until nothing is left to do, and checks what was called. */
 static void check_heard(Fixture *f, const char *expected) {
         int r;
@@ -342,12 +356,19 @@ static void test_ownership(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_from_now),    cmocka_unit_test(test_from_sequence),
-                cmocka_unit_test(test_gaps),        cmocka_unit_test(test_forged),
-                cmocka_unit_test(test_malformed),   cmocka_unit_test(test_batches),
-                cmocka_unit_test(test_interrupted), cmocka_unit_test(test_too_long),
-                cmocka_unit_test(test_end),         cmocka_unit_test(test_failure),
-                cmocka_unit_test(test_clock),       cmocka_unit_test(test_ownership),
+                cmocka_unit_test(test_from_now),
+                cmocka_unit_test(test_catch_up_with_a_long_log),
+                cmocka_unit_test(test_from_sequence),
+                cmocka_unit_test(test_gaps),
+                cmocka_unit_test(test_forged),
+                cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_batches),
+                cmocka_unit_test(test_interrupted),
+                cmocka_unit_test(test_too_long),
+                cmocka_unit_test(test_end),
+                cmocka_unit_test(test_failure),
+                cmocka_unit_test(test_clock),
+                cmocka_unit_test(test_ownership),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
