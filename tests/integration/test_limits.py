@@ -10,12 +10,14 @@ import subprocess
 
 import pytest
 
-from bystander import FAST, TO_JOURNAL, Bystander
-from published import MESSAGE_IDS
+from bystander import ADDRESS as BYSTANDER, FAST, FID as BYSTANDER_FID, TO_JOURNAL, Bystander
+from owner import Owner, Refused
+from published import FUNCTION, MESSAGE_IDS, path
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
 A = '0001:00:00.0'
+ATTACHMENTS = 512
 ERROR = 'MESSAGE_ID=' + MESSAGE_IDS['ERROR']
 
 
@@ -96,3 +98,45 @@ def test_full_run(sim, daemon, journald, namespace, monitor, configure):
     journald.wait(ERROR, count=count, seconds=60)
     sequences = {int(entry['ZPCI_SEQUENCE']) for entry in journald.entries(ERROR)}
     assert sequences == set(range(1, count + 1))
+
+
+def test_attachments(sim, daemon, bus, published):
+    """As many as a user may have, which is as many functions as there can be; one more is refused with the number."""
+    bystander = Bystander(sim, published)
+    sim.add_many(ATTACHMENTS + 1, path='cdev', **FAST)
+    addresses = [address for address in sim.list() if address != BYSTANDER]
+    daemon.start('--policy=observe')
+    limit(daemon, None)
+    published.monitor.call(path(BYSTANDER_FID), FUNCTION, 'Claim')
+    bystander.check()
+    owner = Owner(sim, bus)
+    try:
+        request, notify = owner.call('eventfd'), owner.call('eventfd')
+        devices = {address: owner.call('open_cdev', sim.state(address)['vfio_name'])[0] for address in addresses}
+        *allowed, one_more = addresses
+        objects = {address: owner.attach(device=devices[address], Request=request, Notify=notify) for address in allowed}
+        with pytest.raises(Refused, match=f'A user may have {ATTACHMENTS} attachments') as refused:
+            owner.attach(device=devices[one_more], Request=request, Notify=notify)
+        assert refused.value.name == 'LimitExceeded'
+        bystander.check()
+
+        owner.detach(objects.pop(allowed[0]))
+        objects[one_more] = owner.attach(device=devices[one_more], Request=request, Notify=notify)
+        assert owner.refusal(devices[allowed[0]], Request=request) == 'LimitExceeded'
+
+        # Each is drained, and in the next run too.
+        for _ in range(2):
+            failing = {allowed[1], allowed[-1], one_more}
+            for address in failing:
+                sim.error(address, pec=2, force=1)
+            published.monitor.wait('ErrorReported', count=3, where=lambda s: s.args[0] in failing and 'Raw' in s.args[7])
+            published.monitor.flush()
+            published.monitor.signals.clear()
+            daemon.kill()
+            daemon.start('--policy=observe')
+            limit(daemon, None)
+            for object_path in objects.values():
+                published.monitor.wait_property(object_path, FUNCTION, 'State', 'delegated', 20)
+        assert owner.refusal(devices[allowed[0]], Request=request) == 'LimitExceeded'
+    finally:
+        owner.end()
