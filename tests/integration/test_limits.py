@@ -140,3 +140,34 @@ def test_attachments(sim, daemon, bus, published):
         assert owner.refusal(devices[allowed[0]], Request=request) == 'LimitExceeded'
     finally:
         owner.end()
+
+
+def size(daemon):
+    """Of all that the daemon has mapped, in bytes."""
+    with open(f'/proc/{daemon.pid}/statm', encoding='ascii') as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
+def test_memory(sim, daemon, published):
+    """There is none to be had: what is held is drained, recovered and published as ever. What comes is for later."""
+    bystander = Bystander(sim, published)
+    daemon.start('--policy=claim')
+    bystander.check()
+    sim.add(A, fid=0x10, **FAST)
+    sim.wait(A, 'held=1,err_armed=1,frozen=0')
+    _, most = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (size(daemon), most))
+    sim.add_many(300, **FAST)
+    for address in A, BYSTANDER:
+        for _ in range(10):
+            resets = sim.wait(address, 'held=1,pending=0,frozen=0')['resets']
+            sim.error(address, pec=2)
+            sim.wait(address, f'pending=0,frozen=0,resets>={resets + 1}')
+    assert 'Cannot allocate memory' in daemon.stderr
+
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (most, most))
+    daemon.process.send_signal(signal.SIGHUP)
+    for address in sim.list():
+        sim.wait(address, 'held=1,err_armed=1', timeout=20)
+    assert [error.fid for error in published.errors(21, seconds=20)] == [BYSTANDER_FID] + [0x10] * 10 + [BYSTANDER_FID] * 10
+    assert [state['opens'] for state in map(sim.state, (A, BYSTANDER))] == [1, 1]
