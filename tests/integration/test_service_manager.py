@@ -2,7 +2,7 @@
 """A service manager that stands still, as PID 1 does for seconds, holds nothing up."""
 import pytest
 
-from bystander import ADDRESS, FAST, Bystander
+from bystander import ADDRESS, FAST, FID, Bystander
 from sim import Connection
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
@@ -38,3 +38,18 @@ def test_stands_still(sim, daemon, published):
     # What it has missed by then it is told, once.
     daemon.wait_notify('STATUS', f'Watching {count} PCI functions, holding {count} of them')
     daemon.wait_notify('WATCHDOG', '1')
+
+
+def test_status(sim, daemon):
+    """The status says what there is, whether a device had to be closed for it or not."""
+    daemon.start('--policy=observe')
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
+    sim.add(ADDRESS, fid=FID, **FAST)
+    daemon.wait_notify('STATUS', 'Watching 1 PCI functions, holding 0 of them')
+    sim.unbind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
+    sim.property(ADDRESS, 'ZPCI_ERRORD_POLICY', 'claim')
+    sim.bind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 1 PCI functions, holding 1 of them')
+    sim.unbind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
