@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -81,6 +82,14 @@ int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioPro
         assert(!fake_kernel.device);
         fake_kernel.device = device;
         return 0;
+}
+
+bool vfio_is_eventfd(int fd) {
+        char path[32], target[32] = "";
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return readlink(path, target, sizeof(target) - 1) > 0 &&
+               strcmp(target, "anon_inode:[eventfd]") == 0;
 }
 
 VfioFds vfio_fds(const VfioDevice *device) {
