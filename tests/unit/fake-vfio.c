@@ -155,8 +155,11 @@ int vfio_read_error(VfioDevice *device, Record *record) {
                 fake_fill(record, 2);
                 return 1;
         }
-        if (fake_kernel.n_queue == 0)
+        if (fake_kernel.n_queue == 0) {
+                if (fake_kernel.spam)
+                        (void) eventfd_write(device->error_fd, 1);
                 return 0;
+        }
 
         pec = fake_kernel.queue[0];
         fake_kernel.n_queue--;
