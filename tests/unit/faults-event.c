@@ -42,7 +42,16 @@ WRAPPED(sd_event_add_defer,
 WRAPPED(sd_event_source_set_priority,
         (sd_event_source * source, int64_t priority),
         (source, priority))
-WRAPPED(sd_event_source_set_enabled, (sd_event_source * source, int enabled), (source, enabled))
 WRAPPED(sd_event_source_set_ratelimit,
         (sd_event_source * source, uint64_t interval_usec, unsigned burst),
         (source, interval_usec, burst))
+
+int __real_sd_event_source_set_enabled(sd_event_source *source, int enabled);
+int __wrap_sd_event_source_set_enabled(sd_event_source *source, int enabled);
+
+/* To enable a source that is there takes no memory, so nobody has to be prepared for that to fail. */
+int __wrap_sd_event_source_set_enabled(sd_event_source *source, int enabled) {
+        int r = enabled == SD_EVENT_OFF ? fault("sd_event_source_set_enabled") : 0;
+
+        return r < 0 ? r : __real_sd_event_source_set_enabled(source, enabled);
+}
