@@ -20,6 +20,10 @@ static int manager_open_ring(Manager *m) {
 
         fd = fdstore_take(m->store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
+        /* The service manager has it still, for the next run, which it is not to be taken from. */
+        if (fd >= 0 && (r == -ENOMEM || r == -ENOSPC))
+                return log_error(
+                        m->log, r, "There is no memory for the records that the former run left");
         if (r < 0 && fd >= 0) {
                 (void) log_warning(
                         m->log,
