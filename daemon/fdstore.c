@@ -10,6 +10,9 @@
 #include "fdstore-private.h"
 #include "parse.h"
 
+/* Until the next try, if memory or file descriptors are short. */
+#define SHORTAGE_USEC (100 * USEC_PER_MSEC)
+
 static FdStoreEntry *fdstore_find(const FdStore *store, const char *name) {
         for (FdStoreEntry *entry = store->entries; entry; entry = entry->next)
                 if (strcmp(entry->name, name) == 0)
@@ -92,6 +95,23 @@ static int fdstore_wait_for_room(FdStore *store, int socket_fd) {
         return -EAGAIN;
 }
 
+int fdstore_retry(FdStore *store, int error) {
+        assert(store);
+
+        switch (error) {
+        case -EMFILE:
+        case -ENFILE:
+        case -ENOBUFS:
+        case -ENOMEM:
+        case -ETOOMANYREFS:
+                (void) sd_event_source_set_time_relative(store->shortage, SHORTAGE_USEC);
+                (void) sd_event_source_set_enabled(store->shortage, SD_EVENT_ONESHOT);
+                return -EAGAIN;
+        default:
+                return error;
+        }
+}
+
 int fdstore_send(FdStore *store, const char *text, int fd) {
         int r, socket_fd;
 
@@ -103,7 +123,7 @@ int fdstore_send(FdStore *store, const char *text, int fd) {
                 r = fdstore_wait_for_room(store, socket_fd);
         if (r != -EAGAIN)
                 fdstore_say(store, r);
-        return r;
+        return fdstore_retry(store, r);
 }
 
 /*
@@ -149,6 +169,29 @@ void fdstore_flush(FdStore *store) {
                         return;
         fdstore_sweep(store);
         fdstore_begin_barrier(store);
+}
+
+static int on_shortage(sd_event_source *source, uint64_t usec, void *userdata) {
+        FdStore *store = userdata;
+
+        assert(store);
+
+        fdstore_flush(store);
+        return 0;
+}
+
+static int fdstore_new_shortage(FdStore *store) {
+        int r;
+
+        r = sd_event_add_time_relative(
+                store->event, &store->shortage, CLOCK_MONOTONIC, 0, 0, on_shortage, store);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(store->shortage, "fdstore-shortage");
+        r = sd_event_source_set_priority(store->shortage, PRIORITY_SYNC);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(store->shortage, SD_EVENT_OFF);
 }
 
 static int fdstore_take_over(FdStore *store, int n, char **names) {
@@ -201,6 +244,9 @@ int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret)
         r = fdstore_new_syncs(store);
         if (r < 0)
                 return r;
+        r = fdstore_new_shortage(store);
+        if (r < 0)
+                return r;
 
         n = sd_listen_fds_with_names(1, &names);
         r = n < 0 ? n : fdstore_take_over(store, n, names);
@@ -226,6 +272,7 @@ FdStore *fdstore_free(FdStore *store) {
                 free(entry);
         }
         (void) sd_event_source_disable_unref(store->writable);
+        (void) sd_event_source_disable_unref(store->shortage);
         fdstore_free_syncs(store);
         (void) sd_event_unref(store->event);
         free(store);

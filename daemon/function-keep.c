@@ -35,6 +35,19 @@ static void function_drop_part(Function *f, const char *part, int *fd) {
         fdstore_remove(f->context->store, function_part(f, part, name));
 }
 
+/*
+ * What the service manager calls an eventfd may be anything, and would be read and written by us. Any
+ * other thing is as good as none.
+ */
+static int function_take_eventfd(Function *f, const char *part) {
+        int fd;
+
+        fd = function_take_part(f, part);
+        if (fd >= 0 && !vfio_is_eventfd(fd))
+                function_drop_part(f, part, &fd);
+        return fd;
+}
+
 void function_find_former(Function *f, const HandoverFunction *former) {
         const char *device;
         bool attached;
@@ -44,11 +57,11 @@ void function_find_former(Function *f, const HandoverFunction *former) {
 
         attached = former && former->owner[0] != '\0';
         device = attached ? "attached" : "device";
-        notify_fd = function_take_part(f, "notify");
+        notify_fd = function_take_eventfd(f, "notify");
         f->former = (VfioFds){
                 .device = function_take_part(f, device),
-                .error = function_take_part(f, "errors"),
-                .request = function_take_part(f, "request"),
+                .error = function_take_eventfd(f, "errors"),
+                .request = function_take_eventfd(f, "request"),
         };
         /* Whoever attached it does so only with the eventfd that asks for it back. */
         if (f->former.device < 0 || (attached && f->former.request < 0)) {

@@ -191,6 +191,7 @@ static int journal_transmit(Journal *journal, struct iovec *iov, size_t n_iov) {
                 case -ENOMEM:
                 case -EMFILE:
                 case -ENFILE:
+                case -ENOSPC: /* as a memfd says it */
                 case -ETOOMANYREFS:
                         return journal_wait_until(journal,
                                                   now_usec(CLOCK_MONOTONIC) + SHORTAGE_USEC);

@@ -3,7 +3,7 @@
 import dbus
 import pytest
 
-from bystander import ADDRESS, FAST, TO_JOURNAL, Bystander, told
+from bystander import ADDRESS, FAST, FID, TO_JOURNAL, Bystander, told
 from monitor import MANAGER
 from published import MANAGER_INTERFACE
 from sim import Connection
@@ -41,6 +41,21 @@ def test_stands_still(sim, daemon, published):
     # What it has missed by then it is told, once.
     daemon.wait_notify('STATUS', f'Watching {count} PCI functions, holding {count} of them')
     daemon.wait_notify('WATCHDOG', '1')
+
+
+def test_status(sim, daemon):
+    """The status says what there is, whether a device had to be closed for it or not."""
+    daemon.start('--policy=observe')
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
+    sim.add(ADDRESS, fid=FID, **FAST)
+    daemon.wait_notify('STATUS', 'Watching 1 PCI functions, holding 0 of them')
+    sim.unbind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
+    sim.property(ADDRESS, 'ZPCI_ERRORD_POLICY', 'claim')
+    sim.bind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 1 PCI functions, holding 1 of them')
+    sim.unbind(ADDRESS)
+    daemon.wait_notify('STATUS', 'Watching 0 PCI functions, holding 0 of them')
 
 
 def test_store_is_full(sim, daemon, published, journald):
