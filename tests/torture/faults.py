@@ -211,6 +211,8 @@ class Faults:
         self.end_service('journald')
 
     def end_bus(self):
+        if 'journald' in self.standing:  # to which what starts the bus has something to say
+            self.stand_journald()
         self.bus_broken = True
         self.end_service(self.bus)
 
