@@ -55,6 +55,7 @@ struct Manager {
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
         bool stop_begun; /* the functions were told */
+        bool hangs;
         int result;
 };
 

@@ -13,6 +13,11 @@
  */
 #define STOP_USEC (10 * USEC_PER_SEC)
 
+/* Past that: for a journald that is busy, if no other run goes on with the records … */
+#define JOURNAL_USEC (5 * USEC_PER_SEC)
+/* … and for what threads do that nobody waits for. */
+#define THREADS_USEC (500 * USEC_PER_MSEC)
+
 /* Takes back the ring of the former run, or makes one, and gives it to the service manager. */
 static int manager_open_ring(Manager *m) {
         RingOrigin origin;
@@ -20,6 +25,10 @@ static int manager_open_ring(Manager *m) {
 
         fd = fdstore_take(m->store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
+        /* The service manager has it still, for the next run, which it is not to be taken from. */
+        if (fd >= 0 && (r == -ENOMEM || r == -ENOSPC))
+                return log_error(
+                        m->log, r, "There is no memory for the records that the former run left");
         if (r < 0 && fd >= 0) {
                 (void) log_warning(
                         m->log,
@@ -259,7 +268,7 @@ void manager_stop(Manager *m) {
 }
 
 int manager_run(Manager *m) {
-        uint64_t journal_rest, bus_rest;
+        uint64_t journal_until, journal_rest, bus_rest;
         int r;
 
         assert(m);
@@ -269,7 +278,8 @@ int manager_run(Manager *m) {
                 return log_error(m->log, r, "The event loop failed");
 
         observer_finish(m->observer);
-        journal_rest = journal_pump_finish(m->journal_pump);
+        journal_until = now_usec(CLOCK_MONOTONIC) + (m->context.restarts ? 0 : JOURNAL_USEC);
+        journal_rest = journal_pump_finish(m->journal_pump, journal_until);
         bus_rest = bus_finish(m->bus);
         if (journal_rest > 0 || bus_rest > 0)
                 (void) log_warning(m->log,
@@ -277,6 +287,14 @@ int manager_run(Manager *m) {
                                    "%llu records did not get to the journal, %llu not to the bus",
                                    (unsigned long long) journal_rest,
                                    (unsigned long long) bus_rest);
-        (void) journal_flush(m->journal);
+        while (journal_flush(m->journal) > 0 && journal_wait(m->journal, journal_until))
+                ;
+        m->hangs = !worker_end(m->worker, THREADS_USEC);
         return m->result;
+}
+
+bool manager_hangs(const Manager *m) {
+        assert(m);
+
+        return m->hangs;
 }
