@@ -31,6 +31,8 @@ static int method_request_name(sd_bus_message *m, void *userdata, sd_bus_error *
 
         if (b->name_error)
                 return sd_bus_error_set(ret_error, b->name_error, "as the test wants it");
+        if (b->name_nonsense)
+                return sd_bus_reply_method_return(m, "s", "perhaps");
         if (b->n_name_exists > 0) {
                 b->n_name_exists--;
                 return sd_bus_reply_method_return(m, "u", 3U);
