@@ -21,7 +21,7 @@
  *   after it;
  *   - records from before the eventfd hide as many losses, until the first settlement; there,
  *     the late signal of an error under way can count as one loss too many.
- * No loss is ever told where fewer than four records came between two settlements.
+ * No loss is ever told unless the queue was full at this settlement or, for one signal, the last.
  *
  * The order that a crash cannot spoil: the wake-up is read into counters->wakeup, then
  * balance_signalled(); a record has counters->drained + 1 as its ordinal, is committed, then

@@ -30,6 +30,7 @@ struct FdStore {
         sd_event *event;
         FdStoreListener listener;
         ServiceManager manager;
+        uint64_t max;              /* fds that it keeps */
         bool failed;               /* the listener was told */
         FdStoreEntry *entries;     /* the oldest first */
         sd_event_source *writable; /* owns a socket; there while the service manager's is full */

@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "fdstore-private.h"
+#include "parse.h"
 
 /* Until the next try, if memory or file descriptors are short. */
 #define SHORTAGE_USEC (100 * USEC_PER_MSEC)
@@ -17,6 +18,19 @@ static FdStoreEntry *fdstore_find(const FdStore *store, const char *name) {
                 if (strcmp(entry->name, name) == 0)
                         return entry;
         return NULL;
+}
+
+/* Once all is said. */
+static bool entry_will_be_there(const FdStoreEntry *entry) {
+        return entry->put || (entry->stored && !entry->remove);
+}
+
+static uint64_t fdstore_size(const FdStore *store) {
+        uint64_t n = 0;
+
+        for (const FdStoreEntry *entry = store->entries; entry; entry = entry->next)
+                n += entry_will_be_there(entry);
+        return n;
 }
 
 static FdStoreEntry *fdstore_add(FdStore *store, const char *name) {
@@ -224,6 +238,9 @@ int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret)
         r = service_manager_find(&store->manager);
         if (r < 0)
                 return r;
+        /* An older one says so in its own log only. */
+        if (!getenv("FDSTORE") || parse_decimal(getenv("FDSTORE"), UINT64_MAX, &store->max) < 0)
+                store->max = UINT64_MAX;
         r = fdstore_new_syncs(store);
         if (r < 0)
                 return r;
@@ -300,6 +317,8 @@ int fdstore_put(FdStore *store, const char *name, int fd, bool hangup) {
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (copy < 0)
                 return -errno;
+        if (!fdstore_has(store, name) && fdstore_size(store) >= store->max)
+                return -EXFULL;
         entry = fdstore_find(store, name);
         if (!entry)
                 entry = fdstore_add(store, name);
@@ -332,11 +351,11 @@ void fdstore_remove(FdStore *store, const char *name) {
 }
 
 bool fdstore_has(const FdStore *store, const char *name) {
-        FdStoreEntry *entry;
+        const FdStoreEntry *entry;
 
         assert(store);
         assert(name);
 
         entry = fdstore_find(store, name);
-        return entry && (entry->put || (entry->stored && !entry->remove));
+        return entry && entry_will_be_there(entry);
 }

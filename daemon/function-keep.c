@@ -92,6 +92,13 @@ static int function_put_part(Function *f, const char *part, int fd) {
         return fdstore_put(f->context->store, name, fd, false);
 }
 
+static void function_forget_parts(Function *f) {
+        char name[FDSTORE_NAME_SIZE];
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+                fdstore_remove(f->context->store, function_part(f, parts[i], name));
+}
+
 void function_keep(Function *f) {
         VfioFds fds;
         int r;
@@ -108,13 +115,18 @@ void function_keep(Function *f) {
                 r = function_put_part(f, "notify", f->owner.notify_fd);
         if (r >= 0)
                 r = function_put_part(f, f->facts.attached ? "attached" : "device", fds.device);
-        if (r < 0)
-                (void) function_log(f,
-                                    LOG_WARNING,
-                                    r,
-                                    NULL,
-                                    "the service manager does not keep its device; errors while "
-                                    "the daemon restarts are lost");
+        if (r >= 0)
+                return;
+
+        /* Nobody takes them, and others need the room. */
+        function_forget_parts(f);
+        (void) function_log(f,
+                            LOG_WARNING,
+                            r,
+                            NULL,
+                            "the service manager does not keep its device%s; errors while the "
+                            "daemon restarts are lost",
+                            r == -EXFULL ? ", FileDescriptorStoreMax= of the unit is too low" : "");
 }
 
 bool function_is_kept(const Function *f) {
@@ -127,12 +139,9 @@ bool function_is_kept(const Function *f) {
 }
 
 void function_forget(Function *f, void (*done)(FdStoreSync *sync)) {
-        char name[FDSTORE_NAME_SIZE];
-
         assert(f);
 
-        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
-                fdstore_remove(f->context->store, function_part(f, parts[i], name));
+        function_forget_parts(f);
         f->forgotten = (FdStoreSync){ .done = done };
         fdstore_sync(f->context->store, &f->forgotten);
 }

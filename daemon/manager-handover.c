@@ -114,7 +114,10 @@ int manager_take_over(Manager *m) {
                         return m->handover_fd;
                 r = fdstore_put(m->store, FDSTORE_HANDOVER, m->handover_fd, false);
                 if (r < 0)
-                        return r;
+                        (void) log_warning(m->log,
+                                           r,
+                                           "The service manager does not keep claims, releases and "
+                                           "attachments for the next run");
         }
 
         return inhibitors_restore(m->inhibitors, &m->former);

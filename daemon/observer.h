@@ -32,6 +32,6 @@ void observer_uevent(Observer *observer, const char *address, UeventError error)
 
 /* The function is about to leave the registry, or its device to be closed: what waits is published
  * now. */
-void observer_hasten(Observer *observer, const Function *function);
+void observer_hasten(Observer *observer, Function *function);
 /* The daemon ends: drains what is open, then publishes what waits for a richer account. */
 void observer_finish(Observer *observer);

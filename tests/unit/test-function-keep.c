@@ -101,6 +101,26 @@ static void test_forgotten_before_it_is_closed(void **state) {
         assert_int_equal(b->manager.n_kept, 0);
 }
 
+/* Until it is closed its errors are ours, and are recovered, though the service manager has forgotten it. */
+static void test_error_while_it_is_forgotten(void **state) {
+        Bench *b = *state;
+        Ask ask = NEW_ASK();
+
+        claim(b);
+        run_until(b, is_kept(b, DEVICE));
+        b->manager.deaf = true;
+        function_release(b->function, 0, "", &ask.request);
+        run_until(b, b->manager.n_kept == 1); /* the barrier */
+        fake_error(2);
+        b->manager.deaf = false;
+        fake_manager_answer(&b->manager);
+        run_until_answered(b, &ask, FUNCTION_DONE, 0);
+        assert_int_equal(errors(b), 1);
+        assert_int_equal(fake_kernel.n_resets, 1);
+        assert_int_equal(fake_kernel.n_closes, 1);
+        assert_int_equal(b->manager.n_kept, 0);
+}
+
 /* It is unbound while the daemon ends: nothing is left for the next run. */
 static void test_unbound_while_stopping(void **state) {
         Bench *b = *state;
@@ -515,6 +535,7 @@ int main(void) {
                 TEST(test_kept, setup_managed),
                 TEST(test_kept_in_error, setup_managed),
                 TEST(test_forgotten_before_it_is_closed, setup_managed),
+                TEST(test_error_while_it_is_forgotten, setup_managed),
                 TEST(test_unbound_while_stopping, setup_managed),
                 TEST(test_stop_without_manager, setup_managed),
                 TEST(test_taken_back, setup_taken_back),
