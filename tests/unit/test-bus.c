@@ -428,7 +428,7 @@ static void test_connecting_fails(void **state) {
         assert_int_equal(setup(state), 0);
 }
 
-/* A bus that answers with an error, or with nonsense, is no bus. */
+/* A bus that answers with an error, or with nonsense, is none. */
 static void test_name_not_answered(void **state) {
         Fixture *f = *state;
 
@@ -440,13 +440,20 @@ static void test_name_not_answered(void **state) {
         assert_non_null(strstr(f->base.last_warning, "does not answer when asked"));
 
         f->fake.name_error = NULL;
-        f->fake.name_nonsense = true;
-        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
-        wait_for(f, is_refused_again, "a second attempt");
-        f->fake.name_nonsense = false;
         an_error(f);
-        expire(f, TIMER_CONNECT, 2 * USEC_PER_SEC);
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
         wait_for(f, is_told_all, "the error");
+}
+
+static void test_name_nonsense(void **state) {
+        Fixture *f = *state;
+
+        f->fake.name_nonsense = true;
+        fake_bus_appear(&f->fake);
+        daemon_starts(f);
+        wait_for(f, is_ready, "the news that there is no name");
+        assert_false(f->connected);
+        assert_non_null(strstr(f->base.last_warning, "speaks nonsense"));
 }
 
 /* What cannot be told of an object is said; errors are told all the same. */
@@ -520,6 +527,7 @@ int main(void) {
                 bus_test(test_finish),
                 cmocka_unit_test_teardown(test_connecting_fails, teardown), /* each run has one */
                 bus_test(test_name_not_answered),
+                bus_test(test_name_nonsense),
                 bus_test(test_objects_cannot_be_told),
                 bus_test(test_owners_cannot_be_watched),
                 bus_test(test_finish_while_short),
