@@ -395,6 +395,44 @@ static void test_finish(void **state) {
         assert_int_equal(f->fake.n_errors, 100);
 }
 
+/* It goes away at the very end: what it has not got is told, and nobody waits for it. */
+static void test_finish_when_it_goes(void **state) {
+        Fixture *f = *state;
+        uint64_t begin;
+
+        start_connected(f);
+        for (unsigned i = 0; i < 100; i++)
+                fixture_error(f->base.ring);
+        fake_bus_disappear(&f->fake);
+        begin = now_usec(CLOCK_MONOTONIC);
+        assert_int_equal(bus_finish(f->bus), 100);
+        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+        assert_int_equal(ring_cursor(f->base.ring, RING_READER_BUS), 0);
+}
+
+static void on_restart(bool restart, void *userdata) {
+        unsigned *n = userdata;
+
+        *n += restart;
+}
+
+/* Nobody can be asked whether another run follows: then one may, and nothing is thrown away. */
+static void test_restart_without_bus(void **state) {
+        Fixture *f = *state;
+        unsigned n = 0;
+
+        daemon_starts(f);
+        bus_ask_restart(f->bus, on_restart, &n);
+        assert_int_equal(n, 1);
+
+        fake_bus_appear(&f->fake);
+        wait_for(f, is_ready, "the name");
+        faults_begin("sd_bus", 1, FAULTS_FOR_EVER, -ENOMEM);
+        bus_ask_restart(f->bus, on_restart, &n);
+        faults_end();
+        assert_int_equal(n, 2);
+}
+
 /* Whatever fails on the way to the name: it is tried again, and no error is missing then. */
 static void test_connecting_fails(void **state) {
         unsigned n_failed = 0;
@@ -526,6 +564,8 @@ int main(void) {
                 bus_test(test_exit_while_hung),
                 bus_test(test_finish),
                 cmocka_unit_test_teardown(test_connecting_fails, teardown), /* each run has one */
+                bus_test(test_finish_when_it_goes),
+                bus_test(test_restart_without_bus),
                 bus_test(test_name_not_answered),
                 bus_test(test_name_nonsense),
                 bus_test(test_objects_cannot_be_told),

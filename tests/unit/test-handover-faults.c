@@ -43,6 +43,18 @@ struct json_tokener *__wrap_json_tokener_new(void);
 int __real_memfd_create(const char *name, unsigned flags);
 int __wrap_memfd_create(const char *name, unsigned flags);
 
+ssize_t __real_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t __wrap_pread64(int fd, void *data, size_t size, off_t offset);
+
+ssize_t __wrap_pread(int fd, void *data, size_t size, off_t offset) {
+        return fault("pread") < 0 ? -1 : __real_pread(fd, data, size, offset);
+}
+
+ssize_t __wrap_pread64(int fd, void *data, size_t size, off_t offset) {
+        return __wrap_pread(fd, data, size, offset);
+}
+
 int __wrap_json_object_array_add(json_object *array, json_object *value) {
         return fault("json_object_array_add") < 0 ? -1 : __real_json_object_array_add(array, value);
 }
