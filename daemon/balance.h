@@ -47,6 +47,11 @@ void balance_drained(RingFunction *counters);
  */
 uint64_t balance_lost(const RingFunction *counters);
 /*
+ * The queue cannot be drained any more. How many errors were signalled since the last settlement and
+ * have no record: to be announced before balance_settle(), as above.
+ */
+uint64_t balance_rest(const RingFunction *counters);
+/*
  * Settles the account. Returns how many errors were lost since the last settlement.
  * first: the device has just been opened, records without a signal are no credit.
  */

@@ -253,6 +253,7 @@ static bool function_outlives_us(const Function *f) {
 
 void function_let_go(Function *f) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
+        int r;
 
         assert(f);
         assert(f->device);
@@ -260,7 +261,7 @@ void function_let_go(Function *f) {
 
         /* One burst is many times what the kernel can hold. An error here changes nothing any more:
          * it was said when it first came, or the function is gone. */
-        (void) function_drain(f);
+        r = function_drain(f);
 
         /* The reset that a close does skips silently while the kernel handles an error. However many
          * errors come meanwhile, all of this is over by the deadline. */
@@ -274,6 +275,8 @@ void function_let_go(Function *f) {
         if (function_outlives_us(f))
                 return;
 
+        if (r != 0)
+                function_announce_rest(f);
         function_unwatch(f);
         /* While the next run would still know of it: what else is to be told of its errors. */
         function_changed(f, FUNCTION_DRAINED_LAST);

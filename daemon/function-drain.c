@@ -109,6 +109,19 @@ static void function_settle_balance(Function *f) {
         f->opened_now = false;
 }
 
+void function_announce_rest(Function *f) {
+        uint64_t rest;
+
+        assert(f);
+
+        rest = balance_rest(f->counters);
+        if (rest == 0)
+                return;
+
+        function_announce_loss(f, rest);
+        (void) balance_settle(f->counters, false);
+}
+
 static int function_drain_burst(Function *f) {
         bool seen_empty = false;
         int r;

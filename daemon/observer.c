@@ -240,7 +240,8 @@ static void on_kmsg_failed(int error, void *userdata) {
 /*
  * The former run may have ended between the publication of an error and the note that its line was
  * read: while anything waits, nothing is noted. So lines may come that belong to records in the
- * ring.
+ * ring, and uevents that udevd is late with. (Where there are no lines, a uevent may be all that
+ * tells of an error: that it is told is worth more there than that it is told once.)
  */
 static void observer_remember_former(Observer *o) {
         uint64_t now = now_usec(CLOCK_MONOTONIC), cursor = 0, missed;
@@ -271,8 +272,6 @@ void observer_watch_kernel_log(Observer *o) {
         };
 
         sequence = ring_kmsg_sequence(o->context->ring, o->boot_id.bytes);
-        if (sequence != UINT64_MAX)
-                observer_remember_former(o);
         r = kmsg_open(o->context->event, sequence, &o->kmsg_listener, &o->kmsg);
         if (r < 0)
                 (void) log_warning(
@@ -280,6 +279,8 @@ void observer_watch_kernel_log(Observer *o) {
                         r,
                         "Cannot read the kernel log (/dev/kmsg; needs CAP_SYSLOG); errors of functions "
                         "that are not held are published without a code, from uevents");
+        else
+                observer_remember_former(o);
 }
 
 static void observer_catch_up(Observer *o) {

@@ -235,6 +235,7 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
 
 void pairing_former(
         Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec) {
+        bool recent = now_usec - time_usec <= PAIRING_MEMORY_USEC; /* nor is it in the future */
         Error *error;
 
         assert(pairing);
@@ -244,7 +245,7 @@ void pairing_former(
                                     .fid = fid,
                                     .pec = pec,
                                     .source = RECORD_VFIO,
-                                    .expected = BIT(RECORD_KMSG),
+                                    .expected = BIT(RECORD_KMSG) | (recent ? uevent_of(pec) : 0),
                                     .exact = true,
                                     .time_usec = time_usec,
                             });

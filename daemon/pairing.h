@@ -81,7 +81,8 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
 /*
  * An error that a former run published already, drained or, from the kernel log, written at
  * time_usec. Its line in the kernel log may be read once more: then it is superfluous. A line that
- * is younger is not its.
+ * is younger is not its. Unless it is older than PAIRING_MEMORY_USEC, its uevent may still be on its
+ * way, for it is udevd that sends it on.
  */
 void pairing_former(
         Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t time_usec, uint64_t now_usec);
