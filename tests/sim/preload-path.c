@@ -81,19 +81,24 @@ statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx
         return r;
 }
 
-/* The name of an open file: without the testbed, and of a group's device what the kernel says. */
+/*
+ * The name of an open file: without the testbed, and of a group's device what the kernel says. What was
+ * opened in a mount namespace that is gone, as that of a sandboxed service that ended, has no testbed in
+ * front of its name any more.
+ */
 static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
         static const char device[] = "anon_inode:[vfio-device]";
         size_t prefix = strlen(sim->dir);
+        const char *rest;
 
-        if (n <= (ssize_t) prefix || strncmp(name, sim->dir, prefix) != 0)
-                return n;
         name[n] = '\0';
-        if (strncmp(name + prefix, "/dev/", 5) == 0) {
-                memmove(name, name + prefix, (size_t) n - prefix);
-                return n - (ssize_t) prefix;
+        rest = strncmp(name, sim->dir, prefix) == 0 ? name + prefix : name;
+        if (rest != name && strncmp(rest, "/dev/", 5) == 0) {
+                n -= (ssize_t) prefix;
+                memmove(name, rest, (size_t) n);
+                return n;
         }
-        if (strncmp(name + prefix, "/sim/device/", 12) == 0) {
+        if (strncmp(rest, "/sim/device/", 12) == 0) {
                 memcpy(name, device, sizeof(device) - 1);
                 return sizeof(device) - 1;
         }
