@@ -81,9 +81,21 @@ statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx
         return r;
 }
 
+static const char device_name[] = "anon_inode:[vfio-device]";
+
+/* Whether the link is that of an open device of a group. One that was opened in a mount namespace that is
+ * gone, as that of a service that was restarted, has no path that would tell. */
+static bool is_link_of_device(Sim *sim, const char *path) {
+        SimRef ref;
+        char more;
+        int fd;
+
+        return sscanf(path, "/proc/self/fd/%d%c", &fd, &more) == 1 && sim_identify(sim, fd, &ref) &&
+               ref.node == SIM_NODE_DEVICE;
+}
+
 /* The name of an open file: without the testbed, and of a group's device what the kernel says. */
 static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
-        static const char device[] = "anon_inode:[vfio-device]";
         size_t prefix = strlen(sim->dir);
 
         if (n <= (ssize_t) prefix || strncmp(name, sim->dir, prefix) != 0)
@@ -94,8 +106,8 @@ static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
                 return n - (ssize_t) prefix;
         }
         if (strncmp(name + prefix, "/sim/device/", 12) == 0) {
-                memcpy(name, device, sizeof(device) - 1);
-                return sizeof(device) - 1;
+                memcpy(name, device_name, sizeof(device_name) - 1);
+                return sizeof(device_name) - 1;
         }
         return n;
 }
@@ -119,7 +131,10 @@ static ssize_t read_link(ReadLink next, int dir, const char *path, char *buf, si
         n = next(dir, path, name, sizeof(name) - 1);
         if (n < 0)
                 return n;
-        n = rename_link(sim, name, n);
+        if (is_link_of_device(sim, path))
+                n = (ssize_t) strlen(strcpy(name, device_name));
+        else
+                n = rename_link(sim, name, n);
         if ((size_t) n > size)
                 n = (ssize_t) size;
         memcpy(buf, name, (size_t) n);
