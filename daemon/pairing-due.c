@@ -13,7 +13,8 @@ bool pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
         TAILQ_FOREACH(error, &pairing->errors, list) {
                 if (error->fid != fid || !error->waiting)
                         continue;
-                deferred |= error->until_usec < now_usec + PAIRING_WAIT_USEC;
+                deferred |= !error->deferred || error->until_usec <= now_usec;
+                error->deferred = true;
                 error_wait(pairing, error, now_usec);
         }
 
@@ -64,7 +65,8 @@ static Error *pairing_first_due(const Pairing *pairing, uint64_t now_usec) {
                         continue;
                 if (error->until_usec <= now_usec)
                         return error;
-                if (!first || error->until_usec < first->until_usec)
+                if (!first || error->deferred < first->deferred ||
+                    (error->deferred == first->deferred && error->until_usec < first->until_usec))
                         first = error;
         }
 

@@ -90,7 +90,7 @@ void pairing_former(
 /*
  * Keeps the accounts of fid waiting: its device is just being opened or closed, and a record of
  * the error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec. Returns
- * whether one of them would not have waited as long.
+ * whether the time of one of them was up, or one was deferred for the first time.
  */
 bool pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
@@ -102,8 +102,9 @@ bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAcco
 
 /*
  * Takes out one account whose time is up at now_usec, oldest first; or, where more waits than there
- * is room for, the one whose time would be up first. Returns true if there was one. To be called when
- * all that has come was taken in: a timer for it has a lower priority than the sources.
+ * is room for, the one whose time would be up first, and those that were deferred last. Returns true
+ * if there was one. To be called when all that has come was taken in: a timer for it has a lower
+ * priority than the sources.
  */
 bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
 /* Whose account that would be. Returns false if there is none. */
