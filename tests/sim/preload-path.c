@@ -81,16 +81,23 @@ statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx
         return r;
 }
 
-static const char device_name[] = "anon_inode:[vfio-device]";
+static ssize_t name_device(char *name) {
+        static const char device[] = "anon_inode:[vfio-device]";
 
-/* Whether the link is that of an open device of a group. One that was opened in a mount namespace that is
- * gone, as that of a service that was restarted, has no path that would tell. */
-static bool is_link_of_device(Sim *sim, const char *path) {
+        memcpy(name, device, sizeof(device) - 1);
+        return sizeof(device) - 1;
+}
+
+/*
+ * Whether an fd of ours is a group's device. One that was opened in another mount namespace, as by a
+ * former run of a service, has a name without the beginning.
+ */
+static bool is_device_link(Sim *sim, const char *path) {
+        char end;
         SimRef ref;
-        char more;
         int fd;
 
-        return sscanf(path, "/proc/self/fd/%d%c", &fd, &more) == 1 && sim_identify(sim, fd, &ref) &&
+        return sscanf(path, "/proc/self/fd/%d%c", &fd, &end) == 1 && sim_identify(sim, fd, &ref) &&
                ref.node == SIM_NODE_DEVICE;
 }
 
@@ -105,11 +112,7 @@ static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
                 memmove(name, name + prefix, (size_t) n - prefix);
                 return n - (ssize_t) prefix;
         }
-        if (strncmp(name + prefix, "/sim/device/", 12) == 0) {
-                memcpy(name, device_name, sizeof(device_name) - 1);
-                return sizeof(device_name) - 1;
-        }
-        return n;
+        return strncmp(name + prefix, "/sim/device/", 12) == 0 ? name_device(name) : n;
 }
 
 /* The testbed, if this may be a link below /proc. */
@@ -131,10 +134,7 @@ static ssize_t read_link(ReadLink next, int dir, const char *path, char *buf, si
         n = next(dir, path, name, sizeof(name) - 1);
         if (n < 0)
                 return n;
-        if (is_link_of_device(sim, path))
-                n = (ssize_t) strlen(strcpy(name, device_name));
-        else
-                n = rename_link(sim, name, n);
+        n = is_device_link(sim, path) ? name_device(name) : rename_link(sim, name, n);
         if ((size_t) n > size)
                 n = (ssize_t) size;
         memcpy(buf, name, (size_t) n);

@@ -495,6 +495,28 @@ static void test_no_kernel_log(void **state) {
         assert_no_more(f);
 }
 
+static void count_missing(const struct iovec *fields, size_t n_fields, void *userdata) {
+        unsigned *n = userdata;
+
+        for (size_t i = 0; i < n_fields; i++)
+                if (memmem(fields[i].iov_base, fields[i].iov_len, " 42 lines are lost", 18))
+                        (*n)++;
+}
+
+/* Nobody knows what they said. How many there were, everybody is told. */
+static void test_lines_are_lost(void **state) {
+        Fixture *f = *state;
+        unsigned n = 0;
+
+        log_set_sink(f->context.log, count_missing, &n);
+        log_set_target(f->context.log, LOG_TARGET_JOURNAL);
+        kernel_log.listener->overrun(42, kernel_log.listener->userdata);
+        assert_int_equal(n, 1);
+        line(f, SEEN, 4);
+        observer_finish(f->observer);
+        assert_next(f, RECORD_KMSG, SEEN, 4);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
@@ -513,6 +535,7 @@ int main(void) {
                 TEST(test_no_kernel_log),
                 TEST(test_many_before_the_drain),
                 TEST(test_many_and_none_is_drained),
+                TEST(test_lines_are_lost),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
