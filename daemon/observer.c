@@ -18,8 +18,7 @@ struct Observer {
         KmsgListener kmsg_listener;
         sd_id128_t boot_id;
         uint64_t kmsg_sequence; /* how far the kernel log was read */
-
-        uint64_t cursor; /* in the ring: records that were taken into account */
+        uint64_t cursor;        /* in the ring: records that were taken into account */
         sd_event_source *post_source;
         sd_event_source *timer;
 };
@@ -76,14 +75,22 @@ static void observer_read_ring(Observer *o) {
                                      record->monotonic_usec);
 }
 
-/* A device that is being opened may have the record of a waiting account in its queue. */
-static void observer_defer_opening(Observer *o, uint64_t now) {
-        for (size_t i = 0; i < registry_size(o->registry); i++) {
-                const Function *f = registry_get(o->registry, i);
+/* A device that is being opened may have the record of an account in its queue. So may one that has
+ * yet to be drained, and where something has to go before its time, others go first. */
+static bool observer_may_drain(const Observer *o, uint32_t fid) {
+        const Function *f = registry_by_fid(o->registry, fid);
 
-                if (f->activity == FUNCTION_OPENING)
-                        pairing_defer(o->pairing, f->sysfs.fid, now);
-        }
+        return f && (f->activity == FUNCTION_OPENING ||
+                     (pairing_next_usec(o->pairing) == 0 && function_is_undrained(f)));
+}
+
+static bool observer_next_due(Observer *o, uint64_t now, PairingAccount *ret) {
+        uint32_t fid;
+
+        while (pairing_is_due(o->pairing, now, &fid) && observer_may_drain(o, fid) &&
+               pairing_defer(o->pairing, fid, now))
+                ;
+        return pairing_due(o->pairing, now, ret);
 }
 
 /* A line counts as read once nothing that it said can be lost with this process. */
@@ -92,18 +99,13 @@ static void observer_note_progress(Observer *o) {
                 ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
 }
 
-static void observer_publish_due(Observer *o, uint64_t now) {
+static void observer_time_is_up(Observer *o, uint64_t now) {
         PairingAccount account;
 
-        while (pairing_due(o->pairing, now, &account))
+        observer_read_ring(o);
+        while (observer_next_due(o, now, &account))
                 observer_publish(o, &account, false);
         observer_note_progress(o);
-}
-
-static void observer_time_is_up(Observer *o, uint64_t now) {
-        observer_read_ring(o);
-        observer_defer_opening(o, now);
-        observer_publish_due(o, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -125,7 +127,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
+                observer_note_progress(o);
                 (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
                 return 0;
         }
@@ -198,7 +200,6 @@ Observer *observer_free(Observer *o) {
 
 static void on_kmsg_error(const KmsgError *error, void *userdata) {
         Observer *o = userdata;
-
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
         pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);

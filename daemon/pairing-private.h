@@ -20,7 +20,8 @@ typedef struct Error {
         RecordSource source; /* of the richest account so far */
         unsigned expected;   /* BIT()s of the sources that may still tell it */
         bool waiting;
-        bool exact; /* no line that is younger than time_usec belongs to it */
+        bool deferred; /* it waits longer than most */
+        bool exact;    /* no line that is younger than time_usec belongs to it */
         uint64_t time_usec;
         uint64_t until_usec; /* until when it waits or is remembered */
 } Error;
