@@ -32,6 +32,7 @@ static void function_opened(Function *f, VfioDevice *device) {
         f->facts.held = true;
         f->open_again_usec = 0;
         f->leave_deadline_usec = 0;
+        f->stayed = false;
         f->interface = vfio_interface(device);
 
         f->counters_spare = (RingFunction){ .fid = f->sysfs.fid };
@@ -213,14 +214,20 @@ static void function_close(Function *f) {
 
 /*
  * It was open until now, and what came meanwhile is in its queue. An error that is still to be recovered
- * has us begin anew; that ends with the deadline. Returns whether it does.
+ * has us begin anew, but once, or it might never end. Returns whether it does.
  */
 static bool function_must_stay(Function *f) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
         (void) function_drain(f);
-        if (!function_owes_recovery(f) || now_usec(CLOCK_MONOTONIC) >= f->leave_deadline_usec ||
-            function_watch(f) < 0)
+        if (!function_owes_recovery(f) || f->stayed ||
+            (f->facts.requested && now >= f->leave_deadline_usec) || function_watch(f) < 0)
                 return false;
 
+        f->stayed = true;
+        /* The service manager may have taken its time. Only an unbind cannot wait for any longer. */
+        if (!f->facts.requested)
+                f->leave_deadline_usec = now + LEAVE_USEC;
         function_keep(f);
         return true;
 }

@@ -57,8 +57,10 @@ void function_update(Function *f) {
 
         f->facts.awaited = function_request(f, FUNCTION_TO_BE_CLOSED);
         verdict = state_decide(&f->facts);
-        if (verdict.hold)
+        if (verdict.hold) {
                 f->leave_deadline_usec = 0;
+                f->stayed = false;
+        }
 
         function_act(f, verdict.hold);
         function_set_state(f, &verdict);

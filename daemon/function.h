@@ -200,6 +200,7 @@ struct Function {
         /* CLOCK_MONOTONIC, 0 if there is none. */
         uint64_t reset_deadline_usec; /* when the reset under way is given up */
         uint64_t leave_deadline_usec; /* when letting go waits for no recovery any more */
+        bool stayed;                  /* an error had letting go begin anew */
 };
 
 /* What the configuration says of the function that sysfs describes. */

@@ -3,14 +3,14 @@
 /*
  * Runs commands in the guest for the test host, which speaks over a virtio port. In C, because every
  * process that a shell would need costs a tenth of a second under emulation. One message a line, HEX is
- * bytes in hexadecimal ("-" for none).
+ * bytes in hexadecimal ("-" for none), TEXT is as it was printed, since there is much of that.
  *
  *   from the host  run ID HEX      run the bash code, hand its output over when it ended
  *                  start ID HEX    run the bash code, hand its standard output over line by line
  *                  input ID HEX    write to the standard input of what was started
  *   to the host    ready
  *                  started ID PID  PID leads a session of its own: a signal to -PID reaches all of the command
- *                  line ID HEX
+ *                  line ID TEXT
  *                  end ID STATUS HEX(stdout) HEX(stderr)
  */
 
@@ -85,10 +85,9 @@ static unsigned from_hex(char digit) {
 }
 
 static void send_line(FILE *port, const Job *job, const char *data, size_t length) {
-        fprintf(port, "line %u", job->id);
-        put_hex(port, data, length);
+        fprintf(port, "line %u ", job->id);
+        fwrite(data, 1, length, port);
         fputc('\n', port);
-        fflush(port);
 }
 
 static void send_end(FILE *port, const Job *job, int status) {
@@ -99,7 +98,6 @@ static void send_end(FILE *port, const Job *job, int status) {
         put_hex(port, job->out_text.data, job->out_text.length);
         put_hex(port, job->err_text.data, job->err_text.length);
         fputc('\n', port);
-        fflush(port);
 }
 
 static void send_lines(FILE *port, Job *job) {
@@ -135,7 +133,9 @@ static _Noreturn void execute(const char *code, int in, int out, int error) {
         dup2(out, STDOUT_FILENO);
         dup2(error, STDERR_FILENO);
         execl("/bin/bash", "bash", "-c", code, NULL);
-        err(127, "bash");
+        /* Without an exit of stdio: what the port is still to be told is for our parent to tell. */
+        warn("bash");
+        _exit(127);
 }
 
 static void begin(FILE *port, Job *job, bool lines, unsigned id, const char *code) {
@@ -159,7 +159,6 @@ static void begin(FILE *port, Job *job, bool lines, unsigned id, const char *cod
         fcntl(job->out, F_SETFL, O_NONBLOCK);
         fcntl(job->err, F_SETFL, O_NONBLOCK);
         fprintf(port, "started %u %d\n", id, job->pid);
-        fflush(port);
 }
 
 /* The command has ended; what it has left in the background may still have the pipes, and is not waited for. */
@@ -279,9 +278,9 @@ int main(void) {
                 jobs[i].in = jobs[i].out = jobs[i].err = -1;
         signal(SIGPIPE, SIG_IGN);
         fprintf(port, "ready\n");
-        fflush(port);
 
         do {
+                fflush(port);
                 fds[0] = (struct pollfd){ .fd = fileno(port), .events = POLLIN };
                 fds[1] = (struct pollfd){ .fd = signals, .events = POLLIN };
                 for (int i = 0; i < JOBS; i++) {

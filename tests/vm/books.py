@@ -94,7 +94,9 @@ class Books:
     def check(self):
         """Nothing is lost, nothing told twice, nothing invented; what the kernel dropped is announced, and nothing else."""
         errors = self.in_the_journal()
-        assert self.on_the_bus() == errors
+        bus = self.on_the_bus()
+        assert bus == errors, (f'otherwise on the bus: {bus.items() - errors.items()}, '
+                               f'in the journal: {errors.items() - bus.items()}')
         stream, = {stream for stream, _ in errors}
         numbers = sorted(sequence for _, sequence in errors)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), 'there are holes'

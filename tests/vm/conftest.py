@@ -15,7 +15,7 @@ def pytest_addoption(parser):
     parser.addoption('--walk-seed', type=int, default=1, help='another seed is another random walk (default: %(default)s)')
     parser.addoption('--walk-rounds', type=int, default=200, help='its length (default: %(default)s)')
     parser.addoption('--kill-seed', type=int, default=1, help='what the moments of kills follow from (default: %(default)s)')
-    parser.addoption('--kills', type=int, default=25, help='how many there are at least (default: %(default)s)')
+    parser.addoption('--kills', type=int, default=30, help='how many there are at least (default: %(default)s)')
 
 
 @pytest.fixture(scope='session')

@@ -72,12 +72,15 @@ class Daemon:
     def __init__(self, guest):
         self.guest = guest
         self.signals = self._monitor()
-        addresses = ' '.join(f'ZPCI_ADDRESS={vm.address(n)}' for n in range(1, PLUGGED + 1))
-        self.journal = Stream(guest, f'journalctl --follow --no-tail -o json {addresses}')
+        self.follow_journal()
         lines = guest.run('dmesg').stdout
         self.logged_before = {n: len(re.findall(self.kernel_line(n), lines)) for n in range(1, PLUGGED + 1)}
         guest.run('systemctl start zpci-errord', timeout=60)
         self.find_pid()
+
+    def follow_journal(self):
+        addresses = ' '.join(f'ZPCI_ADDRESS={vm.address(n)}' for n in range(1, PLUGGED + 1))
+        self.journal = Stream(self.guest, f'journalctl --follow --no-tail -o json {addresses}')
 
     def find_pid(self):
         """After somebody else was started in its place."""
@@ -90,7 +93,7 @@ class Daemon:
 
     def _monitor(self):
         """Starts a monitor of the daemon's signals. It does not say when it listens: a signal of our own shows it."""
-        rules = [f"sender='{NAME}'", "interface='org.zpci.Vm'"]
+        rules = [f"type='signal',sender='{NAME}'", "type='signal',interface='org.zpci.Vm'"]
         stream = Stream(self.guest, 'busctl monitor --json=short ' + ' '.join(f'--match "{rule}"' for rule in rules))
         while not stream.all(lambda message: message['member'] == 'Ready'):
             self.guest.run('busctl emit /org/zpci/Vm org.zpci.Vm Ready')

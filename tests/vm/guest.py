@@ -76,7 +76,7 @@ class Command:
         if kind == 'started':
             self.pid = int(rest[0])
         elif kind == 'line':
-            self.lines.append(decode(rest[0]))
+            self.lines.append(rest[0])
         elif kind == 'end':
             self.result = subprocess.CompletedProcess(self.text, int(rest[0]), decode(rest[1]), decode(rest[2]))
         elif kind == 'lost':
@@ -183,12 +183,13 @@ class Guest:
     # The agent's port. A thread of its own reads it, so that any number of commands run at the same time.
 
     def _read_agent(self):
-        for line in self._agent.makefile('r', encoding='ascii', errors='replace'):
-            kind, *rest = line.split()
+        for line in self._agent.makefile('r', encoding='utf-8', errors='replace', newline='\n'):
+            kind, _, rest = line[:-1].partition(' ')
             if kind == 'ready':
                 self._ready.put(True)
-            else:
-                self._commands[rest[0]].messages.put([kind, *rest[1:]])
+                continue
+            ident, _, rest = rest.partition(' ')
+            self._commands[ident].messages.put([kind, *([rest] if kind == 'line' else rest.split())])
         self._ready.put(False)
         for command in list(self._commands.values()):
             command.messages.put(['lost'])

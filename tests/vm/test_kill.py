@@ -42,7 +42,7 @@ def mortal(guest, running_daemon):
     """A daemon that may be killed any number of times, and soon starts again."""
     guest.run(MORTAL, timeout=60)
     yield running_daemon
-    guest.run(f'rm -r {DROP_INS} {MODPROBE}; systemctl daemon-reload')
+    guest.run(f'rm -r {DROP_INS} {MODPROBE}; systemctl daemon-reload', timeout=60)
     running_daemon.find_pid()
 
 
