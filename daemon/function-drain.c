@@ -95,9 +95,25 @@ static void function_announce_loss(Function *f, uint64_t lost) {
         f->lost += lost;
 }
 
-static void function_settle_balance(Function *f) {
-        uint64_t lost = balance_lost(f->counters);
+/* What the queue dropped and somebody else saw takes its place among the records. */
+static void function_fill_gaps(Function *f) {
+        const FunctionListener *listener = &f->context->listener;
+        const Record *record;
 
+        while (listener->dropped && balance_lost(f->counters) > 0) {
+                record = listener->dropped(f, f->counters->drained + 1, listener->userdata);
+                if (!record)
+                        return;
+                balance_drained(f->counters);
+                function_note_error(f, record);
+        }
+}
+
+static void function_settle_balance(Function *f) {
+        uint64_t lost;
+
+        function_fill_gaps(f);
+        lost = balance_lost(f->counters);
         if (lost > 0)
                 function_announce_loss(f, lost);
         (void) balance_settle(f->counters, f->opened_now);

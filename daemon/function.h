@@ -36,6 +36,11 @@ typedef enum FunctionChange {
 
 typedef struct FunctionListener {
         /*
+         * The kernel's queue dropped an error of the function. Returns the record of it with this
+         * ordinal, committed, if somebody else saw it; otherwise NULL, and it is lost. May be NULL itself.
+         */
+        const Record *(*dropped)(Function *function, uint64_t ordinal, void *userdata);
+        /*
          * The fields have their new values already: sd-bus reads them back while it builds the
          * signal.
          */

@@ -29,6 +29,12 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_say_status(m);
 }
 
+static const Record *on_function_dropped(Function *f, uint64_t ordinal, void *userdata) {
+        Manager *m = userdata;
+
+        return observer_dropped(m->observer, f, ordinal);
+}
+
 static void on_function_added(Function *f, void *userdata) {
         Manager *m = userdata;
 
@@ -170,7 +176,11 @@ static void on_name_taken(void *userdata) {
 }
 
 void manager_listen(Manager *m) {
-        m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
+        m->context.listener = (FunctionListener){
+                .dropped = on_function_dropped,
+                .changed = on_function_changed,
+                .userdata = m,
+        };
         m->registry_listener = (RegistryListener){
                 .added = on_function_added,
                 .leaving = on_function_leaving,

@@ -17,6 +17,7 @@
 #include "observer.h"
 #include "registry.h"
 #include "uevent.h"
+#include "witness.h"
 
 struct Manager {
         const ManagerOptions *options;
@@ -32,6 +33,8 @@ struct Manager {
         RegistryListener registry_listener;
         Registry *registry;
         Observer *observer;
+        int witness_ring; /* until the observer has them */
+        int witness_counters;
         UeventListener uevent_listener;
         Uevent *uevent;
         BusListener bus_listener;
@@ -40,9 +43,17 @@ struct Manager {
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
+        char witness_state[WITNESS_STATUS_SIZE]; /* why it does not run */
         int result;
 };
 
+/*
+ * Takes what the loader of the witness left with the service manager, unless it is switched off:
+ * then it is left there to be removed, which ends it.
+ */
+void manager_take_witness(Manager *manager, FdStore *store);
+/* Listens to the witness, or says why not. */
+void manager_watch_witness(Manager *manager);
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
 /*

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "manager-private.h"
@@ -57,6 +58,7 @@ static int manager_open_ring(Manager *m) {
         if (r < 0)
                 return log_error(m->log, r, "Cannot take over what the service manager kept");
 
+        manager_take_witness(m, store);
         fd = fdstore_take(store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
         if (r < 0 && fd >= 0) {
@@ -115,6 +117,7 @@ static int manager_make_parts(Manager *m) {
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the connection to the system bus");
         bus_set_registry(m->bus, m->registry);
+        bus_set_observer(m->bus, m->observer);
         return 0;
 }
 
@@ -129,7 +132,12 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         m = malloc(sizeof(*m));
         if (!m)
                 return log_error(log, -ENOMEM, "Cannot start");
-        *m = (Manager){ .options = options, .log = log };
+        *m = (Manager){
+                .options = options,
+                .log = log,
+                .witness_ring = -EBADF,
+                .witness_counters = -EBADF,
+        };
 
         r = sd_event_new(&m->event);
         if (r < 0)
@@ -170,8 +178,12 @@ Manager *manager_free(Manager *m) {
         m->uevent = uevent_close(m->uevent);
         if (m->bus)
                 bus_set_registry(m->bus, NULL);
+        if (m->bus)
+                bus_set_observer(m->bus, NULL);
         m->bus = bus_free(m->bus);
         m->observer = observer_free(m->observer);
+        m->witness_ring = safe_close(m->witness_ring);
+        m->witness_counters = safe_close(m->witness_counters);
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);
@@ -205,7 +217,7 @@ static void manager_say_start(Manager *m) {
                 if (registry_get(m->registry, i)->facts.policy == POLICY_OBSERVE)
                         observed++;
 
-        if (observed > 0)
+        if (observed > 0 && strcmp(observer_witness(m->observer), "active") != 0)
                 log_notice(
                         m->log,
                         "%zu VFIO-bound functions are only observed: their errors are published "
@@ -239,7 +251,8 @@ void manager_start(Manager *m) {
                 return;
         }
 
-        /* Lines of the kernel log are held against the functions that there are. */
+        /* What is seen and logged is held against the functions that there are. */
+        manager_watch_witness(m);
         observer_watch_kernel_log(m->observer);
 
         m->started = true;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Publishes the errors of functions that nobody drains for us: what the kernel log and the uevents
- * say, unless it turns out to be what a VFIO device says too.
+ * Publishes the errors of functions that nobody drains for us: what the witness, the kernel log and
+ * the uevents say, unless it turns out to be what a VFIO device says too.
  *
  * It is a reader of the ring (for the records of VFIO devices) and writes to it (what found no such
  * record).
@@ -26,6 +26,23 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Observer *, observer_free);
  * log, and uevents still tell that errors happen.
  */
 void observer_watch_kernel_log(Observer *observer);
+
+/*
+ * Begins to listen to the witness, which told of errors to these maps (see witness.h). Before the
+ * kernel log is read. Takes over both fds. Returns 0, or an error of witness_open(): then
+ * observer_witness() has its name.
+ */
+int observer_watch_witness(Observer *observer, int ring_fd, int counters_fd);
+/* The witness does not run. state tells why, in less than WITNESS_STATUS_SIZE letters. */
+void observer_set_witness(Observer *observer, const char *state);
+/* What became of the witness: "active", "off", or why it does not run. observer may be NULL. */
+const char *observer_witness(const Observer *observer);
+
+/*
+ * The kernel's queue dropped an error of the function. Publishes what the witness has of it, with
+ * this ordinal. Returns the record, or NULL if it has nothing.
+ */
+const Record *observer_dropped(Observer *observer, Function *function, uint64_t ordinal);
 
 /* A uevent told of an error of the function at this address. */
 void observer_uevent(Observer *observer, const char *address, UeventError error);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "pairing.h"
+#include "pairing-fixture.h"
 
 #define START (1000 * USEC_PER_SEC)
 
@@ -76,7 +76,7 @@ static void test_many_remembered(void **state) {
         PairingAccount account;
 
         for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_vfio(pairing, i, 0x2, START);
+                tell_packed(pairing, i, 0x2, START);
         for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
                 pairing_kmsg(pairing, i, 0x2, START, START);
         check_nothing(pairing);
@@ -85,7 +85,7 @@ static void test_many_remembered(void **state) {
         check_nothing(pairing);
 
         for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++)
-                pairing_vfio(pairing, i, 0x2, START);
+                tell_packed(pairing, i, 0x2, START);
         pairing_kmsg(pairing, UINT32_MAX, 0x2, START, START);
         pairing_kmsg(pairing, 0, 0x2, START, START);
         assert_true(pairing_due(pairing, START + PAIRING_WAIT_USEC, &account));
@@ -99,14 +99,14 @@ static void test_many_remembered(void **state) {
 static void test_all_told(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
 
-        pairing_vfio(pairing, 1, 0x2, START);
+        tell_packed(pairing, 1, 0x2, START);
         for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++) {
-                pairing_vfio(pairing, 2, 0x2, START);
+                tell_packed(pairing, 2, 0x2, START);
                 pairing_kmsg(pairing, 2, 0x2, START, START);
                 pairing_uevent(pairing, 2, START, START);
                 pairing_kmsg(pairing, 2, 0x2, START, START);
                 pairing_uevent(pairing, 2, START, START);
-                pairing_vfio(pairing, 2, 0x2, START);
+                tell_packed(pairing, 2, 0x2, START);
         }
         pairing_kmsg(pairing, 1, 0x2, START, START);
         check_nothing(pairing);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "pairing-error.h"
+#include "pec.h"
+
+unsigned pairing_uevent_of(uint16_t pec) {
+        PecSeverity severity = pec_describe(pec).severity;
+
+        return severity == PEC_PERMANENT || severity == PEC_INFORMATIONAL ? 0 : BIT(RECORD_UEVENT);
+}
+
+void pairing_forget(Pairing *pairing, Error *error) {
+        TAILQ_REMOVE(&pairing->errors, error, list);
+        TAILQ_INSERT_TAIL(&pairing->unused, error, list);
+        if (error->waiting)
+                pairing->n_waiting--;
+}
+
+void pairing_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
+        if (!error->waiting)
+                pairing->n_waiting++;
+        error->waiting = true;
+        error->until_usec = now_usec + PAIRING_WAIT_USEC;
+}
+
+void pairing_settle(Pairing *pairing, Error *error, uint64_t now_usec) {
+        if (error->waiting)
+                pairing->n_waiting--;
+        error->waiting = false;
+        error->until_usec = now_usec + PAIRING_MEMORY_USEC;
+        if (error->expected == 0)
+                pairing_forget(pairing, error);
+}
+
+void pairing_publish(Pairing *pairing, Error *error, uint64_t now_usec, PairingAccount *ret) {
+        *ret = error->account;
+
+        /* A richer account is a second record from now on; poorer ones can still be superfluous. */
+        error->expected &= BIT(RECORD_UEVENT) |
+                           (error->account.source == RECORD_WITNESS ? BIT(RECORD_KMSG) : 0);
+        pairing_settle(pairing, error, now_usec);
+}
+
+void pairing_told(Pairing *pairing, Error *error, RecordSource source) {
+        error->expected &= ~BIT(source);
+        if (!error->waiting && error->expected == 0)
+                pairing_forget(pairing, error);
+}
+
+static Error *pairing_oldest(const Pairing *pairing, bool waiting) {
+        Error *error;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->waiting == waiting)
+                        return error;
+        }
+
+        return NULL;
+}
+
+Error *pairing_add(Pairing *pairing, Error from) {
+        Error *error;
+
+        /* Something waits only where the caller left it lying, see PAIRING_WAITING. */
+        if (TAILQ_EMPTY(&pairing->unused))
+                pairing_forget(pairing,
+                               pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true));
+
+        error = TAILQ_FIRST(&pairing->unused);
+        TAILQ_REMOVE(&pairing->unused, error, list);
+        *error = from;
+        TAILQ_INSERT_TAIL(&pairing->errors, error, list);
+
+        return error;
+}
+
+/* Those that are remembered longest are in front, give or take those that were deferred. */
+void pairing_expire(Pairing *pairing, uint64_t now_usec) {
+        Error *error;
+
+        while ((error = TAILQ_FIRST(&pairing->errors)) && !error->waiting &&
+               error->until_usec < now_usec)
+                pairing_forget(pairing, error);
+}
+
+Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid) {
+        Error *error;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->account.fid == fid && error->waiting &&
+                    error->account.source == RECORD_UEVENT)
+                        return error;
+        }
+
+        return NULL;
+}
+
+Error *pairing_find_silent(const Pairing *pairing, uint32_t fid, bool waiting) {
+        Error *error;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->account.fid == fid && error->waiting == waiting &&
+                    (error->expected & BIT(RECORD_UEVENT)) != 0)
+                        return error;
+        }
+
+        return NULL;
+}
+
+/* Whether two accounts can be of the same error, by what both say of it. */
+static bool same_error(const PairingAccount *a, const PairingAccount *b) {
+        CcdfError x, y;
+
+        if (a->fid != b->fid || a->pec != b->pec)
+                return false;
+        if (!a->detailed || !b->detailed)
+                return true;
+
+        return ccdf_decode(a->raw, sizeof(a->raw), &x) >= 0 &&
+               ccdf_decode(b->raw, sizeof(b->raw), &y) >= 0 && x.fh == y.fh &&
+               x.failing_address == y.failing_address;
+}
+
+Error *
+pairing_find_waiting(const Pairing *pairing, RecordSource source, const PairingAccount *account) {
+        Error *error;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->waiting && error->account.source == source &&
+                    same_error(&error->account, account))
+                        return error;
+        }
+
+        return NULL;
+}
+
+/* How young a line of this error can be … */
+static uint64_t error_line_end(const Error *error) {
+        return error->account.time_usec + (error->exact ? 0 : PAIRING_SLACK_USEC);
+}
+
+/* … and how old: the kernel's queue may have kept a record for any time, the witness is prompt. */
+static uint64_t error_line_begin(const Error *error) {
+        return error->account.source == RECORD_WITNESS &&
+                               error->account.time_usec > PAIRING_SLACK_USEC
+                       ? error->account.time_usec - PAIRING_SLACK_USEC
+                       : 0;
+}
+
+/*
+ * A record is drained after its line was written, so a line that is younger is another error's. Of
+ * several the one for which the fewest lines are old enough: the others can take what comes later.
+ */
+Error *pairing_find_record(const Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t line_usec) {
+        Error *error, *best = NULL;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (error->account.fid == fid && error->account.pec == pec &&
+                    (error->expected & BIT(RECORD_KMSG)) != 0 &&
+                    line_usec >= error_line_begin(error) && line_usec <= error_line_end(error) &&
+                    (!best || error_line_end(error) < error_line_end(best)))
+                        best = error;
+        }
+
+        return best;
+}
+
+/* It was not drained before it happened. Of several the one that was drained first. */
+Error *pairing_find_drained(const Pairing *pairing, const PairingAccount *account) {
+        Error *error, *best = NULL;
+
+        TAILQ_FOREACH(error, &pairing->errors, list) {
+                if (!error->waiting && (error->expected & BIT(RECORD_WITNESS)) != 0 &&
+                    same_error(&error->account, account) &&
+                    account->time_usec <= error->account.time_usec + PAIRING_DRAIN_USEC &&
+                    (!best || error->account.time_usec < best->account.time_usec))
+                        best = error;
+        }
+
+        return best;
+}
