@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bus-calls.h"
 #include "bus-function.h"
 #include "bus-record.h"
 
@@ -43,6 +44,16 @@ static int get_state(sd_bus *connection,
                      sd_bus_error *ret_error) {
         return sd_bus_message_append(
                 reply, "s", state_to_string(*(const FunctionState *) userdata));
+}
+
+static int get_holder(sd_bus *connection,
+                      const char *path,
+                      const char *interface,
+                      const char *property,
+                      sd_bus_message *reply,
+                      void *userdata,
+                      sd_bus_error *ret_error) {
+        return sd_bus_message_append(reply, "s", function_holder(userdata));
 }
 
 static int get_error_interface(sd_bus *connection,
@@ -87,6 +98,7 @@ static const sd_bus_vtable function_vtable[] = {
                 "State", "s", get_state, MEMBER(state), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY(
                 "StateReason", "s", NULL, MEMBER(reason), SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Holder", "s", get_holder, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ErrorInterface",
                         "s",
                         get_error_interface,
@@ -106,6 +118,15 @@ static const sd_bus_vtable function_vtable[] = {
         SD_BUS_PROPERTY("Lost", "t", NULL, MEMBER(lost), 0),
         SD_BUS_PROPERTY("LastPec", "q", NULL, MEMBER(last_pec), 0),
         SD_BUS_PROPERTY("LastErrorUSec", "t", NULL, MEMBER(last_error_usec), 0),
+
+        /* Unprivileged as those of the manager: polkit.c finds out who asks. */
+        SD_BUS_METHOD("Claim", "", "", bus_call_claim, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Release",
+                                SD_BUS_ARGS("t", grace_usec, "a{sv}", options),
+                                SD_BUS_NO_RESULT,
+                                bus_call_release,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Reset", "", "", bus_call_reset, SD_BUS_VTABLE_UNPRIVILEGED),
 
         /* Emitted by bus-pump.c, from the ring. */
         SD_BUS_SIGNAL_WITH_ARGS("ErrorReported",
@@ -133,37 +154,34 @@ static const sd_bus_vtable function_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
+Function *bus_function_of_path(const BusModel *model, const char *path) {
+        char expected[BUS_FUNCTION_PATH_SIZE];
+        uint64_t fid;
+
+        assert(model);
+        assert(path);
+
+        if (!model->registry ||
+            strncmp(path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX)) != 0 ||
+            parse_hex(path + sizeof(ERRORD_FUNCTION_PREFIX), UINT32_MAX, &fid) < 0)
+                return NULL;
+
+        /* One spelling only: an object has one path. */
+        bus_function_path((uint32_t) fid, expected);
+        if (strcmp(path, expected) != 0)
+                return NULL;
+
+        return registry_by_fid(model->registry, (uint32_t) fid);
+}
+
 static int find_function(sd_bus *connection,
                          const char *path,
                          const char *interface,
                          void *userdata,
                          void **ret_found,
                          sd_bus_error *ret_error) {
-        char expected[BUS_FUNCTION_PATH_SIZE];
-        const BusModel *model = userdata;
-        Function *function;
-        uint64_t fid;
-
-        assert(model);
-
-        if (!model->registry ||
-            strncmp(path, ERRORD_FUNCTION_PREFIX "/", sizeof(ERRORD_FUNCTION_PREFIX)) != 0)
-                return 0;
-
-        if (parse_hex(path + sizeof(ERRORD_FUNCTION_PREFIX), UINT32_MAX, &fid) < 0)
-                return 0;
-
-        /* One spelling only: an object has one path. */
-        bus_function_path((uint32_t) fid, expected);
-        if (strcmp(path, expected) != 0)
-                return 0;
-
-        function = registry_by_fid(model->registry, (uint32_t) fid);
-        if (!function)
-                return 0;
-
-        *ret_found = function;
-        return 1;
+        *ret_found = bus_function_of_path(userdata, path);
+        return *ret_found ? 1 : 0;
 }
 
 /* sd-bus frees the list, and what it points to. */
@@ -204,8 +222,7 @@ static int enumerate_functions(sd_bus *connection,
         return 0;
 }
 
-int bus_function_add(sd_bus *connection, const BusModel *model) {
-        void *userdata = (void *) model; /* userdata is never const */
+int bus_function_add(sd_bus *connection, BusModel *model) {
         int r;
 
         assert(connection);
@@ -217,12 +234,12 @@ int bus_function_add(sd_bus *connection, const BusModel *model) {
                                        ERRORD_FUNCTION_INTERFACE,
                                        function_vtable,
                                        find_function,
-                                       userdata);
+                                       model);
         if (r < 0)
                 return r;
 
         return sd_bus_add_node_enumerator(
-                connection, NULL, ERRORD_FUNCTION_PREFIX, enumerate_functions, userdata);
+                connection, NULL, ERRORD_FUNCTION_PREFIX, enumerate_functions, model);
 }
 
 int bus_function_emit_added(sd_bus *connection, const Function *function) {
@@ -246,6 +263,7 @@ int bus_function_emit_changed(sd_bus *connection, const Function *function, Func
         } table[] = {
                 { FUNCTION_CHANGED_STATE, "State" },
                 { FUNCTION_CHANGED_STATE, "StateReason" },
+                { FUNCTION_CHANGED_HOLDER, "Holder" },
                 { FUNCTION_CHANGED_RECOVERY, "Recovery" },
                 { FUNCTION_CHANGED_INTERFACE, "ErrorInterface" },
                 { FUNCTION_CHANGED_SYSFS, "Driver" },

@@ -16,11 +16,14 @@
 /* The path of the object of a FID. */
 void bus_function_path(uint32_t fid, char ret[static BUS_FUNCTION_PATH_SIZE]);
 
+/* The function whose object this is, NULL if there is none. */
+Function *bus_function_of_path(const BusModel *model, const char *path);
+
 /*
  * Adds the objects to a connection, for its life. model must outlive it. Returns 0 or an error of
  * sd-bus.
  */
-int bus_function_add(sd_bus *connection, const BusModel *model);
+int bus_function_add(sd_bus *connection, BusModel *model);
 
 /*
  * Signals about the object of a function that is in the registry. These return 0 or an error of

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bus-attach.h"
 #include "bus-function.h"
+#include "bus-inhibit.h"
 #include "bus-manager.h"
 #include "bus-record.h"
 #include "config-build.h"
@@ -277,6 +279,26 @@ static const sd_bus_vtable manager_vtable[] = {
                         "s", current, "t", oldest, "t", last, "a(" BUS_RECORD_TYPES ")", records),
                 method_get_records,
                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Attach",
+                                SD_BUS_ARGS("h", device, "a{sv}", options),
+                                SD_BUS_RESULT("o", function),
+                                bus_call_attach,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Detach",
+                                SD_BUS_ARGS("o", function),
+                                SD_BUS_NO_RESULT,
+                                bus_call_detach,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Inhibit",
+                                SD_BUS_ARGS("as", addresses, "s", who, "s", why),
+                                SD_BUS_RESULT("h", inhibitor),
+                                bus_call_inhibit,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListInhibitors",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(asssuu)", inhibitors),
+                                bus_call_list_inhibitors,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("StreamId", "s", get_stream_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LastSequence", "t", get_last_sequence, 0, 0),
@@ -285,7 +307,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int bus_manager_add(sd_bus *connection, const BusModel *model) {
+int bus_manager_add(sd_bus *connection, BusModel *model) {
         int r;
 
         assert(connection);
@@ -300,5 +322,5 @@ int bus_manager_add(sd_bus *connection, const BusModel *model) {
                                         ERRORD_MANAGER_PATH,
                                         ERRORD_MANAGER_INTERFACE,
                                         manager_vtable,
-                                        (void *) model); /* userdata is never const */
+                                        model);
 }

@@ -13,4 +13,4 @@
  * Adds the object to a connection, for its life. model must outlive it. Returns 0 or an error of
  * sd-bus.
  */
-int bus_manager_add(sd_bus *connection, const BusModel *model);
+int bus_manager_add(sd_bus *connection, BusModel *model);

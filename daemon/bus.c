@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "bus-connection.h"
 #include "bus-function.h"
 #include "bus-log-control.h"
 #include "bus-manager.h"
+#include "bus-owner.h"
 #include "bus-pump.h"
 #include "bus.h"
 
@@ -49,6 +51,7 @@ static int on_connecting(sd_bus *connection, void *userdata) {
 
 static void on_owned(sd_bus *connection, void *userdata) {
         Bus *bus = userdata;
+        int r;
 
         assert(bus);
 
@@ -61,6 +64,11 @@ static void on_owned(sd_bus *connection, void *userdata) {
 
         bus_pump_set_connection(bus->pump, connection);
         bus_say_ready(bus, true);
+
+        r = bus_owner_watch(connection, &bus->model);
+        if (r < 0)
+                (void) log_warning(
+                        bus->log, r, "Cannot learn whether owners of devices leave the bus");
 }
 
 static void on_away(void *userdata) {
@@ -70,7 +78,9 @@ static void on_away(void *userdata) {
 
         bus->bus = NULL;
         bus_pump_set_connection(bus->pump, NULL);
+        polkit_forget(bus->model.polkit);
         bus_say_ready(bus, false);
+        bus_owner_all_left(&bus->model);
 }
 
 static void on_name_taken(void *userdata) {
@@ -179,13 +189,17 @@ uint64_t bus_finish(Bus *bus) {
         return n_entries;
 }
 
-int bus_new(sd_event *event, Ring *ring, Log *log, const BusListener *listener, Bus **ret) {
+const char *bus_id(const Bus *bus) {
+        assert(bus);
+
+        return bus->model.bus_id;
+}
+
+int bus_new(const BusContext *context, const BusListener *listener, Bus **ret) {
         _cleanup_(bus_freep) Bus *bus = NULL;
         int r;
 
-        assert(event);
-        assert(ring);
-        assert(log);
+        assert(context);
         assert(listener);
         assert(ret);
 
@@ -193,16 +207,25 @@ int bus_new(sd_event *event, Ring *ring, Log *log, const BusListener *listener, 
         if (!bus)
                 return -ENOMEM;
 
-        bus->log = log;
-        bus->model.ring = ring;
+        bus->log = context->log;
         bus->listener = *listener;
+        bus->model = (BusModel){
+                .ring = context->ring,
+                .inhibitors = context->inhibitors,
+                .worker = context->worker,
+                .log = context->log,
+        };
+        (void) snprintf(bus->model.bus_id, sizeof(bus->model.bus_id), "%s", context->former_bus_id);
 
-        r = bus_pump_new(event, ring, log, &bus->pump);
+        r = polkit_new(context->log, &bus->model.polkit);
+        if (r < 0)
+                return r;
+        r = bus_pump_new(context->event, context->ring, context->log, &bus->pump);
         if (r < 0)
                 return r;
 
-        r = bus_connection_new(event,
-                               log,
+        r = bus_connection_new(context->event,
+                               context->log,
                                &(BusConnectionListener){
                                        .connecting = on_connecting,
                                        .owned = on_owned,
@@ -223,6 +246,7 @@ Bus *bus_free(Bus *bus) {
                 return NULL;
 
         bus->pump = bus_pump_free(bus->pump);
+        bus->model.polkit = polkit_free(bus->model.polkit);
         bus->connection = bus_connection_free(bus->connection);
         free(bus);
         return NULL;

@@ -32,12 +32,22 @@ typedef struct BusListener {
         void *userdata;
 } BusListener;
 
+/* What the bus shows and works on; all of it must outlive it. */
+typedef struct BusContext {
+        sd_event *event;
+        Ring *ring;
+        Inhibitors *inhibitors;
+        Worker *worker;
+        Log *log;
+        const char *former_bus_id; /* of the bus that the owners of a former run were on, or "" */
+} BusContext;
+
 /*
  * Makes the daemon's side of the bus; the connection begins in the event loop. The address is
- * DBUS_SYSTEM_BUS_ADDRESS, else the usual one. *listener is copied; everything else must outlive
- * it. Returns 0, -ENOMEM, or an error of sd-event.
+ * DBUS_SYSTEM_BUS_ADDRESS, else the usual one. *context and *listener are copied. Returns 0,
+ * -ENOMEM, or an error of sd-event.
  */
-int bus_new(sd_event *event, Ring *ring, Log *log, const BusListener *listener, Bus **ret);
+int bus_new(const BusContext *context, const BusListener *listener, Bus **ret);
 /* Closes the connection, which frees the name. Nothing is flushed, see bus_finish(). */
 Bus *bus_free(Bus *bus);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Bus *, bus_free);
@@ -55,6 +65,9 @@ void bus_set_observer(Bus *bus, const Observer *observer);
 void bus_function_added(Bus *bus, Function *function);    /* after it was added */
 void bus_function_removing(Bus *bus, Function *function); /* while it is still there */
 void bus_function_changed(Bus *bus, Function *function, FunctionChange what);
+
+/* The bus that is there, or was last: 32 hexadecimal digits, or empty. */
+const char *bus_id(const Bus *bus);
 
 /*
  * At the end of the daemon: emits what is in the ring and writes it to the bus, within a second.

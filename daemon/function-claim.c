@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 
 #include "function-parts.h"
 
@@ -16,19 +17,60 @@
 /* Left to itself, sd-event would take a quarter of a second. */
 #define ACCURACY_USEC (5 * USEC_PER_MSEC)
 
-/* Somebody may be waiting in an unbind, and should not have to wait for a second. */
-#define LEAVE_USEC (700 * USEC_PER_MSEC)
+void function_disarm(Function *f) {
+        f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
+        f->node_watch = sd_event_source_disable_unref(f->node_watch);
+}
 
 static int on_claim_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Function *f = userdata;
 
         assert(f);
 
-        f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
+        function_disarm(f);
         f->facts.settled = true;
         f->facts.waiting = false;
         function_update(f);
         return 0;
+}
+
+static int
+on_node_used(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+        Function *f = userdata;
+
+        assert(f);
+
+        /* Whoever has opened it while we wait for somebody else is who we wait for. */
+        if ((event->mask & IN_OPEN) && f->facts.waiting)
+                return 0;
+
+        if (event->mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE)) {
+                f->facts.error = 0;
+                f->backoff_usec = 0;
+        }
+        function_settle_anew(f);
+        function_update(f);
+        return 0;
+}
+
+/*
+ * Only a hint, since whoever uses a node of its own is not seen here: libvirt and containers make
+ * such nodes. What cannot be watched is tried by the clock.
+ */
+static void function_watch_node(Function *f) {
+        VfioNodes nodes;
+
+        if (f->node_watch)
+                return;
+
+        function_nodes(f, &nodes);
+        if (sd_event_add_inotify(f->context->event,
+                                 &f->node_watch,
+                                 access(nodes.cdev, F_OK) >= 0 ? nodes.cdev : nodes.group,
+                                 IN_OPEN | IN_CLOSE,
+                                 on_node_used,
+                                 f) >= 0)
+                (void) sd_event_source_set_description(f->node_watch, "function-node");
 }
 
 static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
@@ -47,15 +89,34 @@ static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
                         f, LOG_ERR, r, NULL, "cannot be claimed, there is no timer for it");
         else
                 (void) sd_event_source_set_description(f->claim_timer, "function-claim");
+        function_watch_node(f);
+}
+
+bool function_is_wanted(const Function *f) {
+        const Facts *facts = &f->facts;
+
+        return facts->vfio_bound && (facts->policy == POLICY_CLAIM || facts->claimed) &&
+               !facts->released && !facts->inhibited;
 }
 
 void function_settle(Function *f) {
         assert(f);
 
-        if (f->facts.settled || !f->facts.vfio_bound || f->facts.policy != POLICY_CLAIM)
-                return;
+        if (!function_is_wanted(f)) {
+                function_disarm(f);
+                f->facts.waiting = false;
+        } else if (!f->facts.settled)
+                function_arm_claim_timer(f, f->bound_usec + f->config.settle_usec);
+}
 
-        function_arm_claim_timer(f, f->bound_usec + f->config.settle_usec);
+void function_settle_anew(Function *f) {
+        assert(f);
+
+        /* Even with SettleSec=0: while the kernel closes it for somebody, it answers EBUSY. */
+        f->bound_usec = now_usec(CLOCK_MONOTONIC) + OPEN_AGAIN_USEC;
+        f->facts.settled = f->facts.waiting = false;
+        f->open_again_usec = 0;
+        function_settle(f);
 }
 
 static void function_try_later(Function *f, int error) {
@@ -74,7 +135,10 @@ void function_fail(Function *f, int error) {
         if (f->facts.error != error)
                 (void) function_log(
                         f, LOG_WARNING, error, NULL, "its VFIO device failed, letting go");
-        function_try_later(f, error);
+        if (f->facts.attached)
+                f->facts.requested = true;
+        else
+                function_try_later(f, error);
         function_update(f);
 }
 
@@ -95,7 +159,7 @@ static void function_say_not_opened(Function *f, int error) {
                             problem->path);
 }
 
-static void function_not_opened(Function *f, int error) {
+void function_not_opened(Function *f, int error) {
         /*
          * For a second: the handling of an error is over sooner, or something is wrong with it.
          */
@@ -113,116 +177,4 @@ static void function_not_opened(Function *f, int error) {
                 return;
         }
         function_try_later(f, error);
-}
-
-static void function_opened(Function *f, VfioDevice *device) {
-        int r;
-
-        f->device = device;
-        f->facts.held = true;
-        f->errors = f->errors_recovered = f->errors_resetting = 0;
-        f->opened_now = true;
-        f->open_again_usec = 0;
-        f->leave_deadline_usec = 0;
-        f->interface = vfio_interface(device);
-
-        ring_forget_function(f->context->ring, f->sysfs.fid);
-        f->counters_spare = (RingFunction){ .fid = f->sysfs.fid };
-        f->counters = ring_function(f->context->ring, f->sysfs.fid) ?: &f->counters_spare;
-
-        if (vfio_function_handle(device) != 0)
-                f->sysfs.fh = vfio_function_handle(device);
-        if (f->facts.vfio_bound)
-                function_changed(f, FUNCTION_CHANGED_INTERFACE | FUNCTION_CHANGED_SYSFS);
-
-        r = function_watch(f);
-        if (r < 0)
-                function_fail(f, r);
-}
-
-static void work_open(WorkerJob *job) {
-        FunctionJob *j = &function_of_job(job)->job;
-
-        j->device = NULL;
-        j->result = vfio_open(&j->nodes, &j->device, &j->problem);
-}
-
-static void done_open(WorkerJob *job) {
-        Function *f = function_of_job(job);
-
-        if (f->job.result < 0)
-                function_not_opened(f, f->job.result);
-        else
-                function_opened(f, TAKE_PTR(f->job.device));
-        function_finish(f);
-}
-
-void function_acquire(Function *f) {
-        VfioNodes *nodes;
-
-        assert(f);
-        assert(!f->device);
-
-        nodes = &f->job.nodes;
-        *nodes = (VfioNodes){ 0 };
-        memcpy(nodes->address, f->sysfs.address, sizeof(nodes->address));
-        if (f->sysfs.group != UINT32_MAX)
-                (void) snprintf(
-                        nodes->group, sizeof(nodes->group), "/dev/vfio/%" PRIu32, f->sysfs.group);
-        if (f->sysfs.cdev[0] != '\0')
-                (void) snprintf(
-                        nodes->cdev, sizeof(nodes->cdev), "/dev/vfio/devices/%s", f->sysfs.cdev);
-
-        function_submit(f, FUNCTION_OPENING, WORKER_PATIENT, work_open, done_open);
-}
-
-static void work_close(WorkerJob *job) {
-        FunctionJob *j = &function_of_job(job)->job;
-
-        j->device = vfio_close(j->device);
-}
-
-static void done_close(WorkerJob *job) {
-        Function *f = function_of_job(job);
-
-        f->facts.held = false;
-
-        /*
-         * Who asked for it may be done with it, if it is still bound: as if it had just been bound.
-         */
-        if (f->facts.requested) {
-                f->facts.requested = false;
-                f->facts.settled = false;
-                f->bound_usec = now_usec(CLOCK_MONOTONIC);
-                function_settle(f);
-        }
-
-        function_finish(f);
-}
-
-void function_let_go(Function *f) {
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
-
-        assert(f);
-        assert(f->device);
-        assert(f->activity == FUNCTION_IDLE);
-
-        /* One burst is many times what the kernel can hold. An error here changes nothing any more:
-         * it was said when it first came, or the function is gone. */
-        (void) function_drain(f);
-
-        /* The reset that a close does skips silently while the kernel handles an error. However many
-         * errors come meanwhile, all of this is over by the deadline. */
-        if (f->leave_deadline_usec == 0)
-                f->leave_deadline_usec = now + LEAVE_USEC;
-        if (function_owes_recovery(f) && now < f->leave_deadline_usec) {
-                function_recover(f, f->leave_deadline_usec - now);
-                return;
-        }
-
-        function_unwatch(f);
-        ring_forget_function(f->context->ring, f->sysfs.fid);
-        f->counters = NULL;
-        f->job.device = TAKE_PTR(f->device);
-        function_submit(f, FUNCTION_CLOSING, WORKER_URGENT, work_close, done_close);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -26,9 +27,10 @@ static void function_note_error(Function *f, const Record *record) {
         Pec pec = pec_describe(record_pec(record));
 
         function_count_error(f, record);
-        if (pec.severity == PEC_PERMANENT)
+        if (pec.severity == PEC_PERMANENT && !f->facts.permanent) {
                 f->facts.permanent = true;
-        else
+                function_changed(f, FUNCTION_CHANGED_MEMORY);
+        } else if (pec.severity != PEC_PERMANENT)
                 f->errors++;
 
         if (vfio_is_unknown_revision(f->device) && !f->revision_said) {
@@ -120,12 +122,9 @@ static void function_settle_balance(Function *f) {
         f->opened_now = false;
 }
 
-int function_drain(Function *f) {
+static int function_drain_burst(Function *f) {
         bool seen_empty = false;
         int r;
-
-        assert(f);
-        assert(f->device);
 
         for (unsigned n = 0; n < DRAIN_BURST; n++) {
                 if (!function_read_signals(f) && seen_empty) {
@@ -142,6 +141,38 @@ int function_drain(Function *f) {
         }
 
         return 1;
+}
+
+/* Whose device it is learns that there was something. */
+static void function_notify_owner(Function *f) {
+        struct pollfd poll_fd = { .fd = f->owner.notify_fd, .events = POLLOUT };
+
+        /* It may be one that blocks once its counter is full. Then whoever reads it has not read for
+         * long, and will. */
+        if (f->owner.notify_fd >= 0 && poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLOUT))
+                (void) eventfd_write(f->owner.notify_fd, 1);
+}
+
+int function_drain(Function *f) {
+        uint64_t drained;
+        int r;
+
+        assert(f);
+        assert(f->device);
+
+        /* Before the first record is out of the kernel: a crash may come right after it. */
+        drained = f->counters->drained;
+        RING_STORE(f->counters->owes, 1);
+        r = function_drain_burst(f);
+        function_settle_debt(f);
+
+        if (f->counters->drained == drained)
+                return r;
+        if (f->facts.attached) {
+                function_notify_owner(f);
+                function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
+        }
+        return r;
 }
 
 /* After a drain in the event loop: what follows from it. */
@@ -191,7 +222,9 @@ static int on_requested(sd_event_source *source, int fd, uint32_t revents, void 
 
         assert(f);
 
-        (void) eventfd_read(fd, &count);
+        /* That of an owner is the owner's to read. */
+        if (!f->facts.attached)
+                (void) eventfd_read(fd, &count);
         f->facts.requested = true;
         function_hurry(f, REQUEST_BUDGET_USEC);
         function_update(f);
@@ -225,7 +258,7 @@ int function_watch(Function *f) {
         r = sd_event_add_io(f->context->event,
                             &f->request_source,
                             vfio_request_fd(f->device),
-                            EPOLLIN,
+                            f->facts.attached ? EPOLLIN | EPOLLET : EPOLLIN,
                             on_requested,
                             f);
         if (r < 0)

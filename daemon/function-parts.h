@@ -5,22 +5,68 @@
 
 #include "function.h"
 
-/* function-claim.c: the device comes and goes */
+/* function-claim.c: when the device is to be tried */
 
 /*
  * Arms the timer after which the function may be claimed, if it is to be claimed and was not bound
  * long enough yet.
  */
 void function_settle(Function *function);
+/* It is to be ours if it can be had: bound, wanted, and nobody asked us to keep off. */
+bool function_is_wanted(const Function *function);
+/* As if it had just been bound: somebody used it, or may use it next. */
+void function_settle_anew(Function *function);
+/* Ends to wait for the time to try. */
+void function_disarm(Function *function);
+/* It could not be opened. */
+void function_not_opened(Function *function, int error);
+/* Something that makes the device useless went wrong: lets go, and tries again later. */
+void function_fail(Function *function, int error);
+
+/* function-device.c: the device comes and goes */
+
+/* Where its nodes are. */
+void function_nodes(const Function *function, VfioNodes *ret);
 /* Begins to open the device. */
 void function_acquire(Function *function);
+/* Begins to take back the device that the former run had. */
+void function_take_back(Function *function);
+/* Begins to take over the device of its owner. */
+void function_take_over(Function *function, FunctionRequest *request);
 /*
  * Drains a last time, recovers what is owed, and begins to close the device. Called again after
  * each step.
  */
 void function_let_go(Function *function);
-/* Something that makes the device useless went wrong: lets go, and tries again later. */
-void function_fail(Function *function, int error);
+
+/* function-ask.c: what somebody asked for */
+
+/* The first request of this kind that was not begun; NULL if there is none. */
+FunctionRequest *function_request(const Function *function, FunctionDemand demand);
+/* The result of what was begun. */
+void function_request_over(Function *function, FunctionDemand demand, int error);
+/* Answers what can be answered. */
+void function_answer(Function *function);
+/* The end of it: nothing can be done any more. */
+void function_refuse_all(Function *function);
+/* What Claim() and Release() said is not so any more. */
+void function_forget_wishes(Function *function);
+/* Has the release end when it is to. */
+void function_arm_grace(Function *function);
+/* The attachment is over. */
+void function_drop_owner(FunctionOwner *owner);
+
+/* function-keep.c: what outlives the process */
+
+/* Takes what the service manager kept of the former run. */
+void function_find_former(Function *function, const HandoverFunction *former);
+/* Gives the open device to the service manager. */
+void function_keep(Function *function);
+/* Whether the service manager has it, or will have. */
+bool function_is_kept(const Function *function);
+/* Has the service manager forget it; then calls back. */
+void function_forget(Function *function, void (*done)(FdStoreSync *sync));
+Function *function_of_sync(FdStoreSync *sync);
 
 /* function-drain.c: the queue of the kernel into the ring */
 
@@ -44,15 +90,28 @@ bool function_owes_recovery(const Function *function);
 void function_recover_if_due(Function *function);
 /* Begins to reset the function. To be done within budget_usec. */
 void function_recover(Function *function, uint64_t budget_usec);
+/* Begins to reset it if somebody asked for that. */
+void function_begin_reset(Function *function);
+/* Notes in the ring that no recovery is owed, if that is so. */
+void function_settle_debt(Function *function);
 /* Somebody waits for the device: no reset, now or later, goes on after budget_usec. */
 void function_hurry(Function *function, uint64_t budget_usec);
+
+/* function-log.c: what the administrator is told */
+
+/* That the state is another one, and what to know of it. */
+void function_log_state(Function *function);
+/* That it was bound anew, or to another driver. */
+void function_log_binding(Function *function, const SysfsFunction *now);
 
 /* function.c */
 
 /*
- * Hands the function's job to the worker. The function keeps a reference to itself for as long as
- * it is active, so that it can be closed in good order after everybody else has forgotten it.
+ * Something goes on with the device. The function keeps a reference to itself for as long as it is
+ * active, so that it can be closed in good order after everybody else has forgotten it.
  */
+void function_begin(Function *function, FunctionActivity activity);
+/* Hands the function's job to the worker. */
 void function_submit(Function *function,
                      FunctionActivity activity,
                      WorkerUrgency urgency,

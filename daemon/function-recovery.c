@@ -21,7 +21,7 @@ static void work_reset(WorkerJob *job) {
 
 static void done_reset(WorkerJob *job);
 
-static void function_reset(Function *f) {
+static void function_submit_reset(Function *f) {
         f->errors_resetting = f->errors;
         f->job.device = f->device;
         function_submit(f, FUNCTION_RESETTING, WORKER_URGENT, work_reset, done_reset);
@@ -33,7 +33,7 @@ static int on_reset_timer(sd_event_source *source, uint64_t usec, void *userdata
         assert(f);
 
         f->reset_timer = sd_event_source_disable_unref(f->reset_timer);
-        function_reset(f);
+        function_submit_reset(f);
         return 0;
 }
 
@@ -60,6 +60,8 @@ static bool function_reset_again(Function *f) {
 static void function_recovery_ended(Function *f, int error) {
         /* An error that came during the reset is owed another one, whatever became of this. */
         f->errors_recovered = f->errors_resetting;
+        function_settle_debt(f);
+        function_request_over(f, FUNCTION_TO_BE_RESET, error);
 
         if (error == 0) {
                 function_set_recovery(f, RECOVERY_RECOVERED);
@@ -90,6 +92,29 @@ static void done_reset(WorkerJob *job) {
         function_finish(f);
 }
 
+/* The next run has to know: it finds a device that may be in error. */
+void function_settle_debt(Function *f) {
+        assert(f);
+
+        if (f->counters && f->errors == f->errors_recovered)
+                RING_STORE(f->counters->owes, 0);
+}
+
+void function_begin_reset(Function *f) {
+        FunctionRequest *request;
+
+        assert(f);
+        assert(f->device);
+
+        request = function_request(f, FUNCTION_TO_BE_RESET);
+        if (!request || f->facts.attached || f->facts.permanent)
+                return;
+
+        for (; request; request = function_request(f, FUNCTION_TO_BE_RESET))
+                request->begun = true;
+        function_recover(f, RECOVERY_BUDGET_USEC);
+}
+
 bool function_owes_recovery(const Function *f) {
         assert(f);
 
@@ -104,7 +129,7 @@ void function_recover(Function *f, uint64_t budget_usec) {
         f->reset_delay_usec = RESET_DELAY_MIN_USEC;
         f->reset_deadline_usec = now_usec(CLOCK_MONOTONIC) + budget_usec;
         function_set_recovery(f, RECOVERY_IN_PROGRESS);
-        function_reset(f);
+        function_submit_reset(f);
 }
 
 void function_recover_if_due(Function *f) {
@@ -119,6 +144,7 @@ void function_recover_if_due(Function *f) {
                 return;
 
         if (recovery_history_add(&f->recoveries, limit, now_usec(CLOCK_MONOTONIC))) {
+                function_changed(f, FUNCTION_CHANGED_MEMORY);
                 function_recover(f, RECOVERY_BUDGET_USEC);
                 return;
         }
@@ -132,6 +158,7 @@ void function_recover_if_due(Function *f) {
                             limit->count,
                             limit->interval_usec / USEC_PER_SEC);
         f->facts.recovery_limit = true;
+        function_changed(f, FUNCTION_CHANGED_MEMORY);
 }
 
 void function_hurry(Function *f, uint64_t budget_usec) {

@@ -10,55 +10,44 @@
 #include "names.h"
 #include "pec.h"
 
-/*
- * What an administrator should know about a state and its reason. NULL where the names say it all.
- */
-static const char *function_explain(const Function *f) {
-        if (strcmp(f->reason, "busy") == 0)
-                return "somebody else holds its VFIO device; trying again from time to time";
-        if (strcmp(f->reason, "policy-denied") == 0)
-                return "no permission for its VFIO nodes; check the udev rules (udevadm trigger) "
-                       "and DeviceAllow= of the unit";
-        if (strcmp(f->reason, "permanent-error") == 0)
-                return "it reported an error that no reset recovers; the platform has to repair or "
-                       "replace it";
-        if (strcmp(f->reason, "recovery-limit") == 0)
-                return "it had to be recovered too often; 'zpcictl --reset-fw' recovers it and reports it to "
-                       "the service element, 'zpcictl --reset' re-creates it, which loses its "
-                       "driver_override, 'zpcictl --deconfigure' comes before a repair; it is taken back "
-                       "once it is bound again";
-        if (strcmp(f->reason, "unsupported") == 0)
-                return "this kernel gives no error records of it; publishing what the kernel log shows";
-        if (f->facts.waiting && f->facts.error < 0)
-                return "publishing what the kernel log shows, trying again from time to time";
-        return NULL;
-}
-
-static int function_state_level(const Function *f) {
-        return f->state == FUNCTION_FAILED ? LOG_WARNING : LOG_INFO;
-}
-
-static void function_log_state(Function *f) {
-        const char *explanation = function_explain(f);
-
-        (void) function_log(f,
-                            function_state_level(f),
-                            0,
-                            ERRORD_MESSAGE_STATE_ID,
-                            "%s%s%s%s%s%s",
-                            state_to_string(f->state),
-                            f->reason[0] != '\0' ? " (" : "",
-                            f->reason,
-                            f->reason[0] != '\0' ? ")" : "",
-                            explanation ? ": " : "",
-                            explanation ?: "");
-}
-
 void function_changed(Function *f, FunctionChange what) {
         const FunctionListener *listener = &f->context->listener;
 
         if (listener->changed)
                 listener->changed(f, what, listener->userdata);
+}
+
+/* What is to be done with the device next, if nothing is going on with it. */
+static void function_act(Function *f, bool hold) {
+        FunctionRequest *attach = function_request(f, FUNCTION_TO_BE_ATTACHED);
+
+        if (f->activity != FUNCTION_IDLE)
+                return;
+
+        if (f->former.device >= 0)
+                function_take_back(f);
+        else if (f->device && !hold)
+                function_let_go(f);
+        else if (f->device)
+                function_begin_reset(f);
+        else if (attach && f->facts.vfio_bound && !f->facts.inhibited)
+                function_take_over(f, attach);
+        else if (hold)
+                function_acquire(f);
+}
+
+static void function_set_state(Function *f, const Verdict *verdict) {
+        if (verdict->state == f->state && strcmp(verdict->reason, f->reason) == 0)
+                return;
+
+        f->state = verdict->state;
+        f->reason = verdict->reason;
+        /* It has no object any more, or will not have it for long. */
+        if (!f->facts.vfio_bound || f->facts.stopping)
+                return;
+
+        function_log_state(f);
+        function_changed(f, FUNCTION_CHANGED_STATE);
 }
 
 void function_update(Function *f) {
@@ -67,28 +56,12 @@ void function_update(Function *f) {
         assert(f);
 
         verdict = state_decide(&f->facts);
-
         if (verdict.hold)
                 f->leave_deadline_usec = 0;
 
-        if (f->activity == FUNCTION_IDLE) {
-                if (verdict.hold && !f->device)
-                        function_acquire(f);
-                else if (!verdict.hold && f->device)
-                        function_let_go(f);
-        }
-
-        if (verdict.state == f->state && strcmp(verdict.reason, f->reason) == 0)
-                return;
-
-        f->state = verdict.state;
-        f->reason = verdict.reason;
-        /* It has no object any more, or will not have it for long. */
-        if (!f->facts.vfio_bound || f->facts.stopping)
-                return;
-
-        function_log_state(f);
-        function_changed(f, FUNCTION_CHANGED_STATE);
+        function_act(f, verdict.hold);
+        function_set_state(f, &verdict);
+        function_answer(f);
 }
 
 FunctionConfig function_config(const FunctionContext *context, const SysfsFunction *sysfs) {
@@ -109,7 +82,26 @@ static void function_configure(Function *f) {
         function_settle(f);
 }
 
-int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Function **ret) {
+/* What the former run knew of it. */
+static void function_remember(Function *f, const HandoverFunction *former) {
+        f->wishes = (FunctionWishes){
+                .claimed = former->claimed,
+                .released = former->released,
+                .released_until_usec = former->released_until_usec,
+        };
+        (void) strcpy(f->wishes.holder, former->holder);
+        f->facts.claimed = former->claimed;
+        f->facts.released = former->released;
+        f->facts.permanent = former->permanent;
+        f->facts.recovery_limit = former->recovery_limit;
+        f->recoveries = former->recoveries;
+        function_arm_grace(f);
+}
+
+int function_new(const FunctionContext *context,
+                 const SysfsFunction *sysfs,
+                 const HandoverFunction *former,
+                 Function **ret) {
         Function *f;
 
         assert(context);
@@ -127,7 +119,12 @@ int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Fun
                 .facts.vfio_bound = true,
                 .bound_usec = now_usec(CLOCK_MONOTONIC),
                 .reason = "",
+                .owner.notify_fd = -EBADF,
         };
+        f->facts.inhibited = inhibitors_find(context->inhibitors, sysfs->address) != NULL;
+        if (former)
+                function_remember(f, former);
+        function_find_former(f, former);
         function_configure(f);
 
         /* The first verdict is where it begins, not a change of anything. */
@@ -148,37 +145,27 @@ Function *function_unref(Function *f) {
         if (!f || --f->n_ref > 0)
                 return NULL;
 
+        function_refuse_all(f);
         function_unwatch(f);
         (void) sd_event_source_disable_unref(f->claim_timer);
+        (void) sd_event_source_disable_unref(f->node_watch);
+        (void) sd_event_source_disable_unref(f->grace_timer);
         (void) sd_event_source_disable_unref(f->reset_timer);
         f->device = vfio_close(f->device);
+        function_drop_owner(&f->owner);
+        (void) safe_close(f->former.device);
+        (void) safe_close(f->former.error);
+        (void) safe_close(f->former.request);
         free(f);
         return NULL;
-}
-
-static void function_log_binding(Function *f, const SysfsFunction *now) {
-        if (strcmp(f->sysfs.driver, now->driver) != 0)
-                (void) function_log(f,
-                                    LOG_INFO,
-                                    0,
-                                    ERRORD_MESSAGE_STATE_ID,
-                                    "driver changed from %s to %s",
-                                    f->sysfs.driver,
-                                    now->driver);
-        else if (f->sysfs.binding != now->binding)
-                (void) function_log(f,
-                                    LOG_INFO,
-                                    0,
-                                    ERRORD_MESSAGE_STATE_ID,
-                                    "%s was bound to it again",
-                                    now->driver);
 }
 
 /* It went and came back before we looked. */
 static void function_bound_again(Function *f) {
         Facts *facts = &f->facts;
 
-        facts->settled = facts->waiting = facts->released = false;
+        function_forget_wishes(f);
+        facts->settled = facts->waiting = false;
         facts->unsupported = facts->permanent = facts->recovery_limit = false;
         facts->error = 0;
         f->recoveries = (RecoveryHistory){ 0 };
@@ -216,7 +203,7 @@ void function_gone(Function *f) {
         assert(f);
 
         f->facts.vfio_bound = false;
-        f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
+        function_settle(f);
         function_update(f);
 }
 
@@ -268,6 +255,14 @@ void function_identity(const Function *f, RecordIdentity *ret) {
         memcpy(ret->address, f->sysfs.address, sizeof(ret->address));
 }
 
+void function_begin(Function *f, FunctionActivity activity) {
+        assert(f->activity == FUNCTION_IDLE);
+
+        (void) function_ref(f);
+        f->activity = activity;
+        function_changed(f, FUNCTION_BECAME_BUSY);
+}
+
 void function_submit(Function *f,
                      FunctionActivity activity,
                      WorkerUrgency urgency,
@@ -275,11 +270,8 @@ void function_submit(Function *f,
                      void (*done)(WorkerJob *job)) {
         assert(f->activity == FUNCTION_IDLE || f->activity == activity);
 
-        if (f->activity == FUNCTION_IDLE) {
-                (void) function_ref(f);
-                function_changed(f, FUNCTION_BECAME_BUSY);
-        }
-        f->activity = activity;
+        if (f->activity == FUNCTION_IDLE)
+                function_begin(f, activity);
         f->job.job = (WorkerJob){ .work = work, .done = done, .urgency = urgency };
         f->job.result = 0;
         worker_submit(f->context->worker, &f->job.job);
@@ -296,37 +288,4 @@ void function_finish(Function *f) {
 
 Function *function_of_job(WorkerJob *job) {
         return (Function *) ((char *) job - offsetof(Function, job.job));
-}
-
-int function_log(
-        Function *f, int level, int error, const char *message_id, const char *format, ...) {
-        char fid[32], uid[32], pchid[32], address[64], state[32], id[64], text[512];
-        const char *fields[] = { address, fid, uid, pchid, state, NULL, NULL };
-        va_list args;
-
-        assert(f);
-
-        (void) snprintf(address, sizeof(address), ERRORD_FIELD_ADDRESS "=%s", f->sysfs.address);
-        (void) snprintf(fid, sizeof(fid), ERRORD_FIELD_FID "=0x%08" PRIx32, f->sysfs.fid);
-        (void) snprintf(uid, sizeof(uid), ERRORD_FIELD_UID "=0x%" PRIx32, f->sysfs.uid);
-        (void) snprintf(pchid, sizeof(pchid), ERRORD_FIELD_PCHID "=0x%04x", f->sysfs.pchid);
-        (void) snprintf(state, sizeof(state), ERRORD_FIELD_STATE "=%s", state_to_string(f->state));
-        if (message_id) {
-                (void) snprintf(id, sizeof(id), "MESSAGE_ID=%s", message_id);
-                fields[ELEMENTSOF(fields) - 2] = id;
-        }
-
-        va_start(args, format);
-        (void) vsnprintf(text, sizeof(text), format, args);
-        va_end(args);
-
-        return log_entry(f->context->log,
-                         level,
-                         error,
-                         fields,
-                         "%s (FID 0x%08" PRIx32 ", PCHID 0x%04x): %s",
-                         f->sysfs.address,
-                         f->sysfs.fid,
-                         f->sysfs.pchid,
-                         text);
 }

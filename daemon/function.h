@@ -10,6 +10,9 @@
 #include <systemd/sd-event.h>
 
 #include "config.h"
+#include "fdstore.h"
+#include "handover.h"
+#include "inhibitor.h"
 #include "log.h"
 #include "ring.h"
 #include "state.h"
@@ -32,6 +35,10 @@ typedef enum FunctionChange {
          */
         FUNCTION_BECAME_BUSY = 1 << 4,
         FUNCTION_BECAME_IDLE = 1 << 5,
+        FUNCTION_CHANGED_HOLDER = 1 << 6,
+        FUNCTION_CHANGED_MEMORY = 1 << 7, /* what the next run of the daemon has to know */
+        /* Somebody is going to be told that what they asked for is so. */
+        FUNCTION_ANSWERS = 1 << 8,
 } FunctionChange;
 
 typedef struct FunctionListener {
@@ -55,6 +62,8 @@ typedef struct FunctionContext {
         Worker *worker;
         Log *log;
         const Config *config;
+        FdStore *store;
+        const Inhibitors *inhibitors;
         FunctionListener listener;
 } FunctionContext;
 
@@ -65,12 +74,68 @@ typedef enum FunctionActivity {
         FUNCTION_CLOSING,
 } FunctionActivity;
 
+/* What became of something that was asked of a function. */
+typedef enum FunctionOutcome {
+        FUNCTION_DONE,
+        FUNCTION_NOT_BOUND, /* it was unbound meanwhile */
+        FUNCTION_BUSY,      /* somebody else has the device, or we have, or its owner attached it */
+        FUNCTION_INHIBITED, /* an inhibitor names it */
+        FUNCTION_NOT_SUPPORTED, /* this kernel has no error records for it */
+        FUNCTION_NOT_HELD,      /* we do not hold it, or not to recover it */
+        FUNCTION_PERMANENT,     /* it reported an error that no reset recovers */
+        FUNCTION_ALREADY_ATTACHED,
+        FUNCTION_NOT_THE_DEVICE, /* the device is not that of the function */
+        FUNCTION_SYSTEM_ERROR,   /* errno says which */
+} FunctionOutcome;
+
+typedef enum FunctionDemand {
+        FUNCTION_TO_BE_HELD,
+        FUNCTION_TO_BE_CLOSED,
+        FUNCTION_TO_BE_RESET,
+        FUNCTION_TO_BE_ATTACHED,
+} FunctionDemand;
+
+/* What Claim() and Release() changed last. */
+typedef struct FunctionWishes {
+        bool claimed;
+        bool released;
+        uint64_t released_until_usec;    /* CLOCK_MONOTONIC, 0: until Claim() */
+        char holder[HANDOVER_TEXT_SIZE]; /* who it was released to */
+} FunctionWishes;
+
+/* Who attached it. */
+typedef struct FunctionOwner {
+        char name[HANDOVER_NAME_SIZE]; /* its unique name on the bus; empty for nobody */
+        uid_t uid;
+        int notify_fd; /* eventfd to which 1 is added after each drain, or negative */
+} FunctionOwner;
+
+/* Something asked of a function, and who waits for it. The caller's; the function's until answered. */
+typedef struct FunctionRequest FunctionRequest;
+struct FunctionRequest {
+        /* Exactly once, from the event loop or at once. May free the request. error is 0 or an errno. */
+        void (*answer)(FunctionRequest *request, FunctionOutcome outcome, int error);
+
+        /* All that follows is the function's. */
+        FunctionDemand demand;
+        FunctionRequest *next;
+        FunctionWishes before; /* TO_BE_HELD: what to go back to if it fails */
+        bool over;             /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
+        bool begun;
+        int error;          /* … this result */
+        VfioDevice *device; /* TO_BE_ATTACHED: recognised, and not handed over yet */
+        int request_fd;     /* the owner's eventfd for the kernel's request */
+        FunctionOwner owner;
+};
+
 /*
  * What the worker does for a function. Part of it, for letting go must not fail for want of memory.
  */
 typedef struct FunctionJob {
         WorkerJob job;
-        VfioNodes nodes;
+        VfioNodes nodes; /* to open it */
+        VfioFds fds;     /* to take it back */
+        int request_fd;  /* to attach it */
         VfioDevice *device;
         VfioProblem problem;
         int result;
@@ -105,9 +170,20 @@ struct Function {
         bool opened_now;    /* no settlement of the balance yet since it was opened */
         bool revision_said; /* the administrator was told of an unknown revision of the interface */
 
+        /* What somebody asked for. */
+        FunctionWishes wishes; /* claimed and released are facts too */
+        sd_event_source *grace_timer;
+        FunctionOwner owner;
+        FunctionRequest *requests;
+
+        /* What the service manager has of it. */
+        VfioFds former;        /* a device of the former run that is to be taken back */
+        FdStoreSync forgotten; /* what it had is forgotten: the device can be closed */
+
         /* Claiming: when to try (again). */
         uint64_t bound_usec; /* CLOCK_MONOTONIC, since when it is bound and settling */
         sd_event_source *claim_timer;
+        sd_event_source *node_watch; /* tells that somebody used the node */
         uint64_t backoff_usec;
         uint64_t open_again_usec; /* for how long the kernel has been handling an error */
 
@@ -128,10 +204,14 @@ struct Function {
 FunctionConfig function_config(const FunctionContext *context, const SysfsFunction *sysfs);
 
 /*
- * Makes a function as sysfs describes it. context must outlive it. Returns 0, -ENOMEM, or an error
- * of sd-event.
+ * Makes a function as sysfs describes it; former is what the former run remembered of it, or NULL.
+ * Takes its device back if the service manager kept it. context must outlive it. Returns 0 or
+ * -ENOMEM.
  */
-int function_new(const FunctionContext *context, const SysfsFunction *sysfs, Function **ret);
+int function_new(const FunctionContext *context,
+                 const SysfsFunction *sysfs,
+                 const HandoverFunction *former,
+                 Function **ret);
 Function *function_ref(Function *function);
 /*
  * Drops a reference. The last one frees it; the worker keeps one for as long as it works on the
@@ -155,6 +235,41 @@ void function_stop(Function *function);
  */
 void function_update(Function *function);
 
+/*
+ * Something is asked of a function: whatever becomes of it, request is answered (FunctionOutcome).
+ *
+ * Has it held, whatever the policy says, until it is unbound or released. A failure changes nothing.
+ * NOT_BOUND, BUSY, INHIBITED, NOT_SUPPORTED, PERMANENT, or the errno of vfio_open().
+ */
+void function_claim(Function *function, FunctionRequest *request);
+/*
+ * Lets go of it, to whom (empty if nobody said) until grace_usec from now, 0 for until it is
+ * claimed; and gives it back to its policy after that. Answered once its device is closed.
+ */
+void function_release(Function *function,
+                      uint64_t grace_usec,
+                      const char *who,
+                      FunctionRequest *request);
+/* Drains and resets it. NOT_BOUND, NOT_HELD, PERMANENT, or the errno of vfio_reset(). */
+void function_reset(Function *function, FunctionRequest *request);
+/*
+ * Has its owner's device drained: device, request_fd and owner of the request are filled in, and are
+ * the function's from now on. NOT_BOUND, BUSY, INHIBITED, ALREADY_ATTACHED, NOT_THE_DEVICE, or the
+ * errno of vfio_attach().
+ */
+void function_attach(Function *function, FunctionRequest *request);
+/* Ends the attachment, if there is one. request may be NULL. Answered once the device is closed. */
+void function_detach(Function *function, FunctionRequest *request);
+/* Only waits until its device is closed. */
+void function_wait_closed(Function *function, FunctionRequest *request);
+
+/* Inhibitors came or went. */
+void function_correct_inhibited(Function *function);
+/* Who has it instead of us, where somebody said so; empty otherwise. */
+const char *function_holder(const Function *function);
+/* What the next run of the daemon has to know of it. Returns 1, 0 if nothing, or -ENOMEM. */
+int function_hand_over(const Function *function, Handover *handover);
+
 /* How the recovery goes; published through the ring if it is news. */
 void function_set_recovery(Function *function, RecordRecovery recovery);
 /* An error was committed to the ring: counted in what the object shows. */
@@ -164,7 +279,8 @@ void function_count_error(Function *function, const Record *record);
 void function_identity(const Function *function, RecordIdentity *ret);
 /* Whether the worker or anybody else of us still has its device. */
 static inline bool function_is_busy(const Function *function) {
-        return function->device || function->activity != FUNCTION_IDLE;
+        return function->device || function->former.device >= 0 ||
+               function->activity != FUNCTION_IDLE;
 }
 
 /*

@@ -20,6 +20,11 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_check_stopped(m);
         }
 
+        if (what & FUNCTION_CHANGED_MEMORY)
+                manager_hand_over_soon(m);
+        if (what & FUNCTION_ANSWERS)
+                manager_hand_over(m);
+
         /* Those that left the registry have no object. */
         if (registry_by_fid(m->registry, f->sysfs.fid) != f)
                 return;
@@ -33,6 +38,15 @@ static const Record *on_function_dropped(Function *f, uint64_t ordinal, void *us
         Manager *m = userdata;
 
         return observer_dropped(m->observer, f, ordinal);
+}
+
+static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
+        Manager *m = userdata;
+
+        m->handover_due = true;
+        manager_hand_over(m);
+        for (size_t i = 0; i < registry_size(m->registry); i++)
+                function_correct_inhibited(registry_get(m->registry, i));
 }
 
 static void on_function_added(Function *f, void *userdata) {
@@ -179,6 +193,10 @@ void manager_listen(Manager *m) {
         m->context.listener = (FunctionListener){
                 .dropped = on_function_dropped,
                 .changed = on_function_changed,
+                .userdata = m,
+        };
+        m->inhibitors_listener = (InhibitorsListener){
+                .changed = on_inhibitors_changed,
                 .userdata = m,
         };
         m->registry_listener = (RegistryListener){

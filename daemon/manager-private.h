@@ -3,7 +3,8 @@
 
 /*
  * What the parts of the manager share: manager.c makes and ends them, manager-config.c reads the
- * configuration, and manager-listen.c passes on what the parts tell.
+ * configuration, manager-handover.c keeps what must survive, and manager-listen.c passes on what the
+ * parts tell.
  */
 
 #include <stdbool.h>
@@ -24,6 +25,13 @@ struct Manager {
         Log *log;
         Config config;
         sd_event *event;
+        FdStore *store;
+        Handover former; /* until the functions are there */
+        int handover_fd; /* the memfd, or negative */
+        sd_event_source *handover_timer;
+        bool handover_due;
+        InhibitorsListener inhibitors_listener;
+        Inhibitors *inhibitors;
         Ring *ring;
         Notify *notify;
         Journal *journal;
@@ -47,13 +55,20 @@ struct Manager {
         int result;
 };
 
+/* Takes back what the former run handed over, and makes the place for the next. */
+int manager_take_over(Manager *manager);
+/* Writes what the next run has to know, soon or now, if there is something new. */
+void manager_hand_over_soon(Manager *manager);
+void manager_hand_over(Manager *manager);
+
 /*
  * Takes what the loader of the witness left with the service manager, unless it is switched off:
  * then it is left there to be removed, which ends it.
  */
-void manager_take_witness(Manager *manager, FdStore *store);
+void manager_take_witness(Manager *manager);
 /* Listens to the witness, or says why not. */
 void manager_watch_witness(Manager *manager);
+
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
 /*

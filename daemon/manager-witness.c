@@ -10,25 +10,24 @@
 #define CONSEQUENCE                                                                                \
         "errors of functions that are not held are published with code and FID, from the kernel log"
 
-void manager_take_witness(Manager *m, FdStore *store) {
+void manager_take_witness(Manager *m) {
         int status;
 
         assert(m);
-        assert(store);
 
         if (!m->config.witness) {
                 (void) strcpy(m->witness_state, "off");
                 return;
         }
 
-        m->witness_ring = fdstore_take(store, WITNESS_FD_RING);
-        m->witness_counters = fdstore_take(store, WITNESS_FD_COUNTERS);
+        m->witness_ring = fdstore_take(m->store, WITNESS_FD_RING);
+        m->witness_counters = fdstore_take(m->store, WITNESS_FD_COUNTERS);
         /* The service manager has one of its own, and it is enough that it does. */
-        (void) safe_close(fdstore_take(store, WITNESS_FD_LINK));
+        (void) safe_close(fdstore_take(m->store, WITNESS_FD_LINK));
         if (m->witness_ring >= 0 && m->witness_counters >= 0)
                 return;
 
-        status = fdstore_take(store, WITNESS_FD_STATUS);
+        status = fdstore_take(m->store, WITNESS_FD_STATUS);
         if (status < 0 || witness_read_status(status, m->witness_state) < 0)
                 (void) strcpy(m->witness_state, BUILD_WITNESS ? "not-started" : "not-built");
 }

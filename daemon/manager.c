@@ -50,16 +50,11 @@ static int manager_catch_signals(Manager *m) {
 
 /* Takes back the ring of the former run, or makes one, and gives it to the service manager. */
 static int manager_open_ring(Manager *m) {
-        _cleanup_(fdstore_freep) FdStore *store = NULL;
         RingOrigin origin;
         int fd, r;
 
-        r = fdstore_open(&store);
-        if (r < 0)
-                return log_error(m->log, r, "Cannot take over what the service manager kept");
-
-        manager_take_witness(m, store);
-        fd = fdstore_take(store, FDSTORE_RING);
+        manager_take_witness(m);
+        fd = fdstore_take(m->store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
         if (r < 0 && fd >= 0) {
                 (void) log_warning(
@@ -70,7 +65,6 @@ static int manager_open_ring(Manager *m) {
                         r == -EPROTO    ? "a newer version wrote them"
                         : r == -EBADMSG ? "they are damaged"
                                         : "they cannot be opened");
-                (void) fdstore_remove(FDSTORE_RING);
                 r = ring_open(-EBADF, m->config.records, &m->ring, &origin);
         }
         if (r < 0)
@@ -79,7 +73,7 @@ static int manager_open_ring(Manager *m) {
         if (origin == RING_CONTINUED)
                 log_info(m->log, "Going on with the records of the former run");
         else {
-                r = fdstore_put(FDSTORE_RING, ring_fd(m->ring));
+                r = fdstore_put(m->store, FDSTORE_RING, ring_fd(m->ring), false);
                 if (r < 0)
                         (void) log_warning(
                                 m->log,
@@ -97,8 +91,9 @@ static int manager_make_parts(Manager *m) {
                 .ring = m->ring,
                 .log = m->log,
                 .config = &m->config,
+                .store = m->store,
+                .inhibitors = m->inhibitors,
         };
-        manager_listen(m);
 
         r = worker_new(m->event, WORKER_THREADS, &m->worker);
         if (r < 0)
@@ -113,7 +108,14 @@ static int manager_make_parts(Manager *m) {
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the observer");
 
-        r = bus_new(m->event, m->ring, m->log, &m->bus_listener, &m->bus);
+        r = bus_new(&(BusContext){ .event = m->event,
+                                   .ring = m->ring,
+                                   .inhibitors = m->inhibitors,
+                                   .worker = m->worker,
+                                   .log = m->log,
+                                   .former_bus_id = m->former.bus_id },
+                    &m->bus_listener,
+                    &m->bus);
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the connection to the system bus");
         bus_set_registry(m->bus, m->registry);
@@ -135,9 +137,11 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         *m = (Manager){
                 .options = options,
                 .log = log,
+                .handover_fd = -EBADF,
                 .witness_ring = -EBADF,
                 .witness_counters = -EBADF,
         };
+        manager_listen(m);
 
         r = sd_event_new(&m->event);
         if (r < 0)
@@ -154,12 +158,21 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         if (r < 0)
                 return log_error(log, r, "Cannot talk to the service manager ($NOTIFY_SOCKET)");
 
+        r = fdstore_new(m->event, &m->store);
+        if (r < 0)
+                return log_error(log, r, "Cannot take over what the service manager kept");
+
         r = manager_configure(m);
         if (r < 0)
                 return r;
         r = manager_open_ring(m);
         if (r < 0)
                 return r;
+        r = inhibitors_new(m->event, m->store, &m->inhibitors_listener, &m->inhibitors);
+        if (r >= 0)
+                r = manager_take_over(m);
+        if (r < 0)
+                return log_error(log, r, "Cannot keep what has to survive a restart");
         r = journal_pump_new(m->event, m->ring, m->journal, &m->journal_pump);
         if (r < 0)
                 return log_error(log, r, "Cannot write records to the journal");
@@ -187,10 +200,15 @@ Manager *manager_free(Manager *m) {
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);
+        m->inhibitors = inhibitors_free(m->inhibitors);
+        handover_done(&m->former);
+        m->handover_timer = sd_event_source_disable_unref(m->handover_timer);
+        m->handover_fd = safe_close(m->handover_fd);
         m->journal_pump = journal_pump_free(m->journal_pump);
         log_set_sink(m->log, NULL, NULL);
         m->journal = journal_free(m->journal);
         m->ring = ring_free(m->ring);
+        m->store = fdstore_free(m->store);
         m->notify = notify_free(m->notify);
         m->event = sd_event_unref(m->event);
         config_done(&m->config);
@@ -242,6 +260,11 @@ static void manager_say_start(Manager *m) {
 void manager_start(Manager *m) {
         int r;
 
+        r = registry_restore(m->registry, &m->former);
+        if (r < 0)
+                (void) log_error(m->log, r, "Cannot go on with the functions of the former run");
+        handover_done(&m->former);
+
         r = uevent_open(m->event, &m->uevent_listener, &m->uevent);
         if (r >= 0)
                 r = uevent_scan(m->uevent);
@@ -256,6 +279,9 @@ void manager_start(Manager *m) {
         observer_watch_kernel_log(m->observer);
 
         m->started = true;
+        fdstore_settle(m->store);
+        m->handover_due = true;
+        manager_hand_over(m);
         manager_say_start(m);
         manager_say_status(m);
         notify_ready(m->notify);
@@ -282,6 +308,7 @@ void manager_stop(Manager *m) {
         if (m->stopping)
                 return;
 
+        manager_hand_over(m);
         m->stopping = true;
         notify_stopping(m->notify);
         (void) sd_event_add_time_relative(

@@ -3,22 +3,18 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #include "notify.h"
+#include "service-manager.h"
 
 #define STATUS_SIZE 256U
 
 struct Notify {
         sd_event *event;
-        struct sockaddr_un address;
-        socklen_t address_size;    /* 0 if there is no service manager */
+        ServiceManager manager;
         sd_event_source *writable; /* owns the socket; there while the service manager's is full */
         sd_event_source *watchdog;
         uint64_t watchdog_usec; /* how often it is fed */
@@ -57,10 +53,9 @@ static void notify_wait(Notify *notify, int fd) {
 
 static void notify_flush(Notify *notify) {
         char text[STATUS_SIZE + 64];
-        _cleanup_close_ int fd = -EBADF;
-        int n;
+        int n, r, fd;
 
-        if (notify->address_size == 0 || notify->writable)
+        if (!service_manager_exists(&notify->manager) || notify->writable)
                 return;
 
         n = snprintf(text,
@@ -75,17 +70,11 @@ static void notify_flush(Notify *notify) {
                      notify->status ? "\n" : "");
         assert(n > 0 && (size_t) n < sizeof(text));
 
-        /* A socket for each message, as sd_notify(3) does it: the service manager may have been restarted. Connected,
-         * since one that is not is always writable. */
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 ||
-            connect(fd, (const struct sockaddr *) &notify->address, notify->address_size) < 0)
+        r = service_manager_send(&notify->manager, text, (size_t) n, -EBADF, &fd);
+        if (r == -EAGAIN)
+                notify_wait(notify, fd);
+        if (r < 0)
                 return;
-        if (send(fd, text, (size_t) n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-                if (errno == EAGAIN)
-                        notify_wait(notify, TAKE_FD(fd));
-                return;
-        }
 
         notify->ready = notify->reloading = notify->stopping = notify->fed = notify->status = false;
 }
@@ -124,26 +113,6 @@ static int notify_watch(Notify *notify) {
         return sd_event_source_set_priority(notify->watchdog, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
-/* "/path" or "@abstract". */
-static int notify_find(Notify *notify) {
-        const char *name = getenv("NOTIFY_SOCKET");
-        size_t size;
-
-        if (!name)
-                return 0;
-        size = strlen(name);
-        if ((name[0] != '/' && name[0] != '@') || size < 2 ||
-            size >= sizeof(notify->address.sun_path))
-                return -EINVAL;
-
-        notify->address.sun_family = AF_UNIX;
-        memcpy(notify->address.sun_path, name, size);
-        if (name[0] == '@')
-                notify->address.sun_path[0] = '\0';
-        notify->address_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + size);
-        return 0;
-}
-
 int notify_new(sd_event *event, Notify **ret) {
         _cleanup_(notify_freep) Notify *notify = NULL;
         int r;
@@ -156,7 +125,7 @@ int notify_new(sd_event *event, Notify **ret) {
                 return -ENOMEM;
         notify->event = sd_event_ref(event);
 
-        r = notify_find(notify);
+        r = service_manager_find(&notify->manager);
         if (r < 0)
                 return r;
         r = notify_watch(notify);

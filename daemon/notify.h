@@ -4,9 +4,7 @@
 /*
  * What the service manager is told (sd_notify(3)), without ever waiting for it.
  *
- * sd_notify(3) blocks once the service manager's socket is full, and the service manager may stand
- * still for seconds (systemctl daemon-reload on a large machine). So this sends with MSG_DONTWAIT,
- * and keeps what did not go until it does. What is told are facts, not messages: a newer status
+ * What did not go is kept until it does. What is told are facts, not messages: a newer status
  * replaces one that waits, so nothing piles up.
  */
 

@@ -24,7 +24,8 @@ static bool observer_is_settled(const Observer *o, uint64_t number) {
 static bool observer_may_be_told_more(const Observer *o, uint32_t fid, uint64_t time_usec) {
         const Function *f = registry_by_fid(o->registry, fid);
 
-        return !f || f->device || f->activity != FUNCTION_IDLE || time_usec < o->started_usec;
+        return !f || f->device || f->former.device >= 0 || f->activity != FUNCTION_IDLE ||
+               time_usec < o->started_usec;
 }
 
 static void on_witness_account(const struct witness_account *seen, void *userdata) {

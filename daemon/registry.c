@@ -112,7 +112,8 @@ static void registry_leave(Registry *registry, Entry *entry, const SysfsFunction
                 registry_drop(registry, entry);
 }
 
-static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
+static int
+registry_add(Registry *registry, const SysfsFunction *sysfs, const HandoverFunction *former) {
         size_t index = registry_position(registry, sysfs->fid);
         Function *function;
         int r;
@@ -127,7 +128,7 @@ static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
                 registry->n_allocated = n;
         }
 
-        r = function_new(registry->context, sysfs, &function);
+        r = function_new(registry->context, sysfs, former, &function);
         if (r < 0)
                 return r;
 
@@ -139,6 +140,26 @@ static int registry_add(Registry *registry, const SysfsFunction *sysfs) {
 
         registry->listener->added(function, registry->listener->userdata);
         function_update(function);
+        return 0;
+}
+
+int registry_restore(Registry *registry, const Handover *handover) {
+        assert(registry);
+        assert(handover);
+
+        for (size_t i = 0; i < handover->n_functions; i++) {
+                const HandoverFunction *former = &handover->functions[i];
+                int r;
+
+                /* The former run had each once. */
+                if (registry_find_fid(registry, former->sysfs.fid) ||
+                    registry_find_address(registry, former->sysfs.address))
+                        continue;
+                r = registry_add(registry, &former->sysfs, former);
+                if (r < 0)
+                        return r;
+        }
+
         return 0;
 }
 
@@ -176,7 +197,7 @@ int registry_correct(Registry *registry, const SysfsFunction *sysfs) {
         }
 
         if (!entry)
-                return registry_add(registry, sysfs);
+                return registry_add(registry, sysfs, NULL);
 
         entry->seen = true;
         function_correct(entry->function, sysfs);
@@ -251,6 +272,28 @@ Function *registry_by_address(const Registry *registry, const char *address) {
 
         entry = registry_find_address(registry, address);
         return entry ? entry->function : NULL;
+}
+
+Function *registry_by_handle(const Registry *registry, uint32_t fh) {
+        uint32_t now;
+
+        assert(registry);
+
+        for (size_t i = 0; i < registry->n_entries; i++) {
+                Function *function = registry->entries[i].function;
+
+                if (function->sysfs.fh == fh)
+                        return function;
+        }
+
+        for (size_t i = 0; i < registry->n_entries; i++) {
+                Function *function = registry->entries[i].function;
+
+                if (sysfs_read_handle(function->sysfs.address, &now) >= 0 && now == fh)
+                        return function;
+        }
+
+        return NULL;
 }
 
 size_t registry_size(const Registry *registry) {

@@ -31,6 +31,12 @@ int registry_new(const FunctionContext *context, const RegistryListener *listene
 Registry *registry_free(Registry *registry);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Registry *, registry_free);
 
+/*
+ * Goes on with the functions of a former run, as it knew them: what the service manager kept of
+ * their devices is taken back, whatever has become of them. A scan has to follow, which corrects
+ * them. Returns 0 or -ENOMEM.
+ */
+int registry_restore(Registry *registry, const Handover *handover);
 /* sysfs says this of a zPCI function. Adds, corrects or removes it. Returns 0 or -ENOMEM. */
 int registry_correct(Registry *registry, const SysfsFunction *sysfs);
 /*
@@ -52,6 +58,9 @@ void registry_scan_end(Registry *registry);
 /* NULL if there is none. */
 Function *registry_by_fid(const Registry *registry, uint32_t fid);
 Function *registry_by_address(const Registry *registry, const char *address);
+
+/* By the function handle that it has just now, whatever was known of it. */
+Function *registry_by_handle(const Registry *registry, uint32_t fh);
 
 size_t registry_size(const Registry *registry);
 Function *registry_get(const Registry *registry, size_t index); /* in the order of FIDs */

@@ -55,7 +55,8 @@ typedef struct RingFunction {
         uint32_t fid;
         uint8_t used; /* whether this place is taken */
         uint8_t late; /* the signal of a dropped error may still be on its way */
-        uint16_t reserved;
+        uint8_t owes; /* an error may have been read that no reset has dealt with */
+        uint8_t reserved;
         uint64_t wakeup;         /* read(2) of the eventfd goes straight here */
         uint64_t signalled;      /* sum of the wake-ups since the device was opened */
         uint64_t signalled_next; /* see ring_function_fold() */

@@ -16,13 +16,17 @@ static bool state_is_barred(const Facts *facts) {
                facts->unsupported || facts->requested || facts->waiting;
 }
 
+static bool state_is_wanted(const Facts *facts) {
+        return facts->policy == POLICY_CLAIM || facts->claimed;
+}
+
 static bool state_should_hold(const Facts *facts) {
         if (!facts->vfio_bound || facts->stopping || facts->requested)
                 return false;
         if (facts->attached)
                 return true;
 
-        return facts->policy == POLICY_CLAIM && facts->settled && !state_is_barred(facts);
+        return state_is_wanted(facts) && facts->settled && !state_is_barred(facts);
 }
 
 /* A claim that is not held, and why. */
@@ -62,7 +66,7 @@ Verdict state_decide(const Facts *facts) {
                 };
         else if (!facts->vfio_bound)
                 verdict = (Verdict){ FUNCTION_OBSERVED, "" };
-        else if (facts->policy == POLICY_CLAIM)
+        else if (state_is_wanted(facts))
                 verdict = state_explain_claim(facts);
         else
                 verdict = (Verdict){ FUNCTION_OBSERVED, "policy" };

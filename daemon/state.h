@@ -27,6 +27,7 @@ typedef enum FunctionState {
 
 typedef struct Facts {
         Policy policy;
+        bool claimed;        /* somebody asked us to hold it, whatever the policy says */
         bool vfio_bound;     /* its driver is vfio-pci or a variant of it */
         bool settled;        /* bound and idle for as long as the configuration asks */
         bool held;           /* its VFIO device is open in our hands */

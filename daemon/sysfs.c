@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -215,6 +216,32 @@ int sysfs_read_function(struct udev_device *device, SysfsFunction *ret, SysfsPro
 
         *ret = function;
         return 1;
+}
+
+int sysfs_read_handle(const char *address, uint32_t *ret) {
+        char path[sizeof("/sys/bus/pci/devices//function_handle") + PCI_ADDRESS_SIZE];
+        _cleanup_close_ int fd = -EBADF;
+        char text[32];
+        uint64_t fh;
+        ssize_t n;
+
+        assert(address);
+        assert(ret);
+
+        (void) snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/function_handle", address);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, text, sizeof(text) - 1);
+        if (n < 0)
+                return -errno;
+
+        text[n] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        if (parse_hex(text, UINT32_MAX, &fh) < 0)
+                return -EBADMSG;
+        *ret = (uint32_t) fh;
+        return 0;
 }
 
 static const char *const pft_table[] = {

@@ -57,5 +57,12 @@ typedef struct SysfsProblem {
  */
 int sysfs_read_function(struct udev_device *device, SysfsFunction *ret, SysfsProblem *ret_problem);
 
+/*
+ * The handle that a function has just now: it changes whenever the function is enabled or disabled,
+ * and no uevent tells of that. Returns 0, -ENOENT if the function is gone, -EBADMSG if it is no
+ * number, or an error of open(2) and read(2).
+ */
+int sysfs_read_handle(const char *address, uint32_t *ret);
+
 /* The name of a PCI function type: "UNC", "ROCE", "ISM", … "UNKNOWN". Static. */
 const char *sysfs_pft_name(uint8_t pft);

@@ -25,8 +25,16 @@ struct VfioDevice {
 int vfio_group_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *problem);
 int vfio_cdev_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *problem);
 
-/* Learns the error interface and the function handle. Consumes no record. Errors as vfio_open(). */
+/*
+ * Learns the error interface and the function handle. Consumes no record. Returns 0, -ENXIO if VFIO
+ * knows it as no zPCI function, or as vfio_open().
+ */
 int vfio_error_learn(VfioDevice *device, VfioProblem *problem);
+
+/* One without any fd. NULL if there is no memory. */
+VfioDevice *vfio_device_new(void);
+/* Makes and installs the eventfds that it has not. Errors as vfio_open(). */
+int vfio_watch(VfioDevice *device, VfioProblem *problem);
 
 /* Opens a node. Returns an fd or a negative errno, and names the node in *problem. */
 int vfio_open_node(const char *path, VfioProblem *problem);

@@ -143,8 +143,7 @@ int vfio_error_learn(VfioDevice *device, VfioProblem *problem) {
         if (base < 0)
                 return vfio_problem(problem, base, "its capability chain is malformed");
         if (base == 0)
-                return vfio_problem(
-                        problem, -EOPNOTSUPP, "VFIO does not know it as a zPCI function");
+                return vfio_problem(problem, -ENXIO, "VFIO does not know it as a zPCI function");
 
         return vfio_learn_interface(device, info, (uint32_t) base, end, problem);
 }

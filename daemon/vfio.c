@@ -52,22 +52,36 @@ static int vfio_arm(const VfioDevice *device, uint32_t index, int event_fd) {
         return ioctl(device->fd, VFIO_DEVICE_SET_IRQS, &irq) < 0 ? -errno : 0;
 }
 
-static int vfio_watch(VfioDevice *device, VfioProblem *problem) {
+/* Makes an eventfd and installs it. */
+static int vfio_make_eventfd(VfioDevice *device, uint32_t index, int *ret) {
         int r;
 
-        device->request_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        device->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (device->request_fd < 0 || device->error_fd < 0)
-                return vfio_problem(problem, -errno, "eventfd");
+        *ret = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (*ret < 0)
+                return -errno;
+
+        r = vfio_arm(device, index, *ret);
+        if (r < 0)
+                *ret = safe_close(*ret);
+        return r;
+}
+
+int vfio_watch(VfioDevice *device, VfioProblem *problem) {
+        int r = 0;
+
+        assert(device);
+        assert(problem);
 
         /* A holder that cannot be asked to let go hangs whoever unbinds the function. */
-        r = vfio_arm(device, VFIO_PCI_REQ_IRQ_INDEX, device->request_fd);
+        if (device->request_fd < 0)
+                r = vfio_make_eventfd(device, VFIO_PCI_REQ_IRQ_INDEX, &device->request_fd);
         if (r == -EINVAL)
                 return vfio_problem(problem, -EOPNOTSUPP, "the kernel cannot ask for it back");
         if (r < 0)
                 return vfio_problem(problem, r, "VFIO_DEVICE_SET_IRQS (request)");
 
-        r = vfio_arm(device, VFIO_PCI_ERR_IRQ_INDEX, device->error_fd);
+        if (device->error_fd < 0)
+                r = vfio_make_eventfd(device, VFIO_PCI_ERR_IRQ_INDEX, &device->error_fd);
         if (r == -EINVAL)
                 return vfio_problem(
                         problem,
@@ -76,6 +90,22 @@ static int vfio_watch(VfioDevice *device, VfioProblem *problem) {
         if (r < 0)
                 return vfio_problem(problem, r, "VFIO_DEVICE_SET_IRQS (error)");
         return 0;
+}
+
+VfioDevice *vfio_device_new(void) {
+        VfioDevice *device;
+
+        device = malloc(sizeof(*device));
+        if (device)
+                *device = (VfioDevice){
+                        .fd = -EBADF,
+                        .error_fd = -EBADF,
+                        .request_fd = -EBADF,
+                        .group_fd = -EBADF,
+                        .container_fd = -EBADF,
+                        .iommu_fd = -EBADF,
+                };
+        return device;
 }
 
 static void vfio_device_clear(VfioDevice *device) {
@@ -116,6 +146,14 @@ static int vfio_come_by(VfioDevice *device, const VfioNodes *nodes, VfioProblem 
         return r;
 }
 
+/* Of a function that is ours to hold: that it has no records is all that counts. */
+static int vfio_learn(VfioDevice *device, VfioProblem *problem) {
+        int r;
+
+        r = vfio_error_learn(device, problem);
+        return r == -ENXIO ? -EOPNOTSUPP : r;
+}
+
 int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem) {
         _cleanup_(vfio_closep) VfioDevice *device = NULL;
         int r;
@@ -126,22 +164,47 @@ int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem
 
         *ret_problem = (VfioProblem){ 0 };
 
-        device = malloc(sizeof(*device));
+        device = vfio_device_new();
         if (!device)
                 return vfio_problem(ret_problem, -ENOMEM, "memory");
-        *device = (VfioDevice){
-                .fd = -EBADF,
-                .error_fd = -EBADF,
-                .request_fd = -EBADF,
-                .group_fd = -EBADF,
-                .container_fd = -EBADF,
-                .iommu_fd = -EBADF,
-        };
 
         r = vfio_come_by(device, nodes, ret_problem);
         if (r < 0)
                 return r;
-        r = vfio_error_learn(device, ret_problem);
+        r = vfio_learn(device, ret_problem);
+        if (r < 0)
+                return r;
+        r = vfio_watch(device, ret_problem);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(device);
+        return 0;
+}
+
+int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem) {
+        _cleanup_(vfio_closep) VfioDevice *device = NULL;
+        int r;
+
+        assert(fds);
+        assert(fds->device >= 0);
+        assert(ret);
+        assert(ret_problem);
+
+        *ret_problem = (VfioProblem){ 0 };
+
+        device = vfio_device_new();
+        if (!device) {
+                fds->device = safe_close(fds->device);
+                fds->error = safe_close(fds->error);
+                fds->request = safe_close(fds->request);
+                return vfio_problem(ret_problem, -ENOMEM, "memory");
+        }
+        device->fd = TAKE_FD(fds->device);
+        device->error_fd = TAKE_FD(fds->error);
+        device->request_fd = TAKE_FD(fds->request);
+
+        r = vfio_learn(device, ret_problem);
         if (r < 0)
                 return r;
         r = vfio_watch(device, ret_problem);
@@ -159,6 +222,16 @@ VfioDevice *vfio_close(VfioDevice *device) {
         vfio_device_clear(device);
         free(device);
         return NULL;
+}
+
+VfioFds vfio_fds(const VfioDevice *device) {
+        assert(device);
+
+        return (VfioFds){
+                .device = device->fd,
+                .error = device->error_fd,
+                .request = device->request_fd,
+        };
 }
 
 int vfio_error_fd(const VfioDevice *device) {

@@ -46,11 +46,52 @@ typedef struct VfioProblem {
  *   other errors of open(2) and ioctl(2)
  */
 int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem);
+
+/* What makes up an open device. Each is an fd, or negative. */
+typedef struct VfioFds {
+        int device;
+        int error;   /* the eventfd for errors */
+        int request; /* the eventfd for the kernel's request to let go */
+} VfioFds;
+
+#define VFIO_NO_FDS ((VfioFds){ .device = -EBADF, .error = -EBADF, .request = -EBADF })
+
+/*
+ * Takes back a device that a former run opened. Eventfds that are missing are made and installed
+ * anew; what had been signalled on them is not known then. Takes the fds over in any case. Errors
+ * as vfio_open(). Blocks.
+ */
+int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem);
+
+/*
+ * Finds out whether fd, which somebody handed us, is an open VFIO device of a zPCI function, and
+ * learns which. Before anything is asked of it that whoever stands behind it could answer late or
+ * never, it must look like one: an anonymous inode of VFIO, or a character device that sysfs knows
+ * as a VFIO device of a PCI function. The device has a duplicate, nothing installed yet, and no
+ * eventfds. Blocks.
+ *
+ * Returns 0; -ENOTTY if it is no VFIO device, or not an open one; -ENXIO if it is that of another
+ * PCI function; or as vfio_open().
+ */
+int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem);
+/*
+ * Makes a recognised device one whose errors are ours to drain: installs a new eventfd for errors,
+ * in the place of the owner's. address is that of the function it was found to be: its handle in
+ * sysfs must still be the device's. request_fd is the owner's eventfd for the kernel's request, which
+ * is duplicated. Blocks.
+ *
+ * Returns 0, -ESTALE if the handle is another one, or as vfio_open().
+ */
+int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioProblem *ret_problem);
+/* Whether fd is an eventfd, found out without asking it anything. */
+bool vfio_is_eventfd(int fd);
+
 /* Closes the device. The kernel throws away what is queued, and resets the function. Blocks. */
 VfioDevice *vfio_close(VfioDevice *device);
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfioDevice *, vfio_close);
 
-/* The eventfds, both non-blocking; the device's own. */
+/* Its fds: the device's own. Those eventfds that we made are non-blocking. */
+VfioFds vfio_fds(const VfioDevice *device);
 int vfio_error_fd(const VfioDevice *device);
 int vfio_request_fd(const VfioDevice *device);
 RecordInterface vfio_interface(const VfioDevice *device);

@@ -17,7 +17,7 @@ import sys
 
 COMMON = [
     ['util', 'names', 'parse', 'log', 'config-build'],  # config-build.h is made by Meson
-    ['ccdf', 'pec'],
+    ['ccdf', 'pec', 'value'],
 ]
 FLOORS = {
     'common': COMMON,
@@ -26,14 +26,14 @@ FLOORS = {
         COMMON[1] + ['record', 'ring', 'balance', 'pairing', 'recovery-limit', 'state', 'config',
                      'journal-entry'],
         ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
-         'node-watch'],
-        ['function', 'registry', 'observer'],
+         'service-manager', 'handover'],
+        ['function', 'inhibitor', 'registry', 'observer'],
         ['bus', 'polkit', 'alert', 'journal-pump'],
         ['manager', 'main'],
     ],
     'ctl': [
         COMMON[0] + ['text'],
-        COMMON[1] + ['value', 'address', 'hex', 'follow', 'describe'],
+        COMMON[1] + ['address', 'hex', 'follow', 'describe'],
         ['context', 'bus-json', 'client', 'output', 'pager'],
         ['functions', 'monitor'],
         ['verb'],

@@ -127,7 +127,7 @@ def test_translations_are_whole(tmp_path):
     """Every message of every language, of the sources as they are, and as msgfmt wants them."""
     template = tmp_path / 'now.pot'
     subprocess.run(['xgettext', '--from-code=UTF-8', '--keyword=_', f'--directory={PO.parent}', f'--output={template}',
-                    f'--files-from={PO}/POTFILES'], check=True)
+                    f'--files-from={PO}/POTFILES'], check=True, env={**os.environ, 'GETTEXTDATADIRS': str(PO)})
     assert languages()
     for language in languages():
         done = subprocess.run(

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -60,55 +61,101 @@ static void disguise(int fd, mode_t *mode, dev_t *rdev) {
 DEFINE_FSTAT(fstat, stat)
 DEFINE_FSTAT(fstat64, stat64)
 
-/* The name of an open file: without the testbed, and of a group's device what the kernel says. */
-static ssize_t rename_link(const char *path, char *buf, ssize_t n) {
-        static const char device[] = "anon_inode:[vfio-device]";
-        Sim *sim = n > 0 && strncmp(path, "/proc/", 6) == 0 ? sim_here() : NULL;
-        size_t prefix = sim ? strlen(sim->dir) : 0;
+/* Of an open file only: the path is empty then. */
+SIM_EXPORT int
+statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict st) {
+        int r = SIM_NEXT(statx, int, int, const char *, int, unsigned, struct statx *)(
+                dir, path, flags, mask, st);
+        dev_t rdev;
+        mode_t mode;
 
-        if (!sim || (size_t) n <= prefix || strncmp(buf, sim->dir, prefix) != 0)
+        if (r < 0 || !(flags & AT_EMPTY_PATH) || *path != '\0')
+                return r;
+
+        mode = st->stx_mode;
+        rdev = makedev(st->stx_rdev_major, st->stx_rdev_minor);
+        disguise(dir, &mode, &rdev);
+        st->stx_mode = (uint16_t) mode;
+        st->stx_rdev_major = major(rdev);
+        st->stx_rdev_minor = minor(rdev);
+        return r;
+}
+
+/* The name of an open file: without the testbed, and of a group's device what the kernel says. */
+static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
+        static const char device[] = "anon_inode:[vfio-device]";
+        size_t prefix = strlen(sim->dir);
+
+        if (n <= (ssize_t) prefix || strncmp(name, sim->dir, prefix) != 0)
                 return n;
-        if (strncmp(buf + prefix, "/dev/", 5) == 0) {
-                memmove(buf, buf + prefix, (size_t) n - prefix);
+        name[n] = '\0';
+        if (strncmp(name + prefix, "/dev/", 5) == 0) {
+                memmove(name, name + prefix, (size_t) n - prefix);
                 return n - (ssize_t) prefix;
         }
-        if (strncmp(buf + prefix, "/sim/device/", 12) == 0 && n > (ssize_t) sizeof(device) - 1) {
-                memcpy(buf, device, sizeof(device) - 1);
+        if (strncmp(name + prefix, "/sim/device/", 12) == 0) {
+                memcpy(name, device, sizeof(device) - 1);
                 return sizeof(device) - 1;
         }
         return n;
 }
 
+/* The testbed, if this may be a link below /proc. */
+static Sim *sim_of_link(const char *path) {
+        return path && (*path != '/' || strncmp(path, "/proc/", 6) == 0) ? sim_here() : NULL;
+}
+
+typedef ssize_t (*ReadLink)(int dir, const char *path, char *buf, size_t size);
+
+/* Reads the whole link before it is renamed: what fits into 'buf' is of the new name. */
+static ssize_t read_link(ReadLink next, int dir, const char *path, char *buf, size_t size) {
+        Sim *sim = sim_of_link(path);
+        char name[PATH_MAX];
+        ssize_t n;
+
+        if (!sim || size == 0)
+                return next(dir, path, buf, size);
+
+        n = next(dir, path, name, sizeof(name) - 1);
+        if (n < 0)
+                return n;
+        n = rename_link(sim, name, n);
+        if ((size_t) n > size)
+                n = (ssize_t) size;
+        memcpy(buf, name, (size_t) n);
+        return n;
+}
+
+static ssize_t next_readlink(int dir, const char *path, char *buf, size_t size) {
+        return SIM_NEXT(readlink, ssize_t, const char *, char *, size_t)(path, buf, size);
+}
+
+static ssize_t next_readlinkat(int dir, const char *path, char *buf, size_t size) {
+        return SIM_NEXT(readlinkat, ssize_t, int, const char *, char *, size_t)(
+                dir, path, buf, size);
+}
+
 SIM_EXPORT ssize_t readlink(const char *path, char *buf, size_t size) {
-        return rename_link(
-                path,
-                buf,
-                SIM_NEXT(readlink, ssize_t, const char *, char *, size_t)(path, buf, size));
+        return read_link(next_readlink, AT_FDCWD, path, buf, size);
 }
 
 SIM_EXPORT ssize_t readlinkat(int dir, const char *path, char *buf, size_t size) {
-        return rename_link(path,
-                           buf,
-                           SIM_NEXT(readlinkat, ssize_t, int, const char *, char *, size_t)(
-                                   dir, path, buf, size));
+        return read_link(next_readlinkat, dir, path, buf, size);
 }
 
+/* What the C library's headers make of the calls where they cannot tell whether 'size' is right. */
 ssize_t __readlink_chk(const char *path, char *buf, size_t size, size_t buffer_size);
+ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t size, size_t buffer_size);
 
 SIM_EXPORT ssize_t __readlink_chk(const char *path, char *buf, size_t size, size_t buffer_size) {
-        return rename_link(path,
-                           buf,
-                           SIM_NEXT(__readlink_chk, ssize_t, const char *, char *, size_t, size_t)(
-                                   path, buf, size, buffer_size));
+        if (size > buffer_size)
+                abort();
+        return readlink(path, buf, size);
 }
-
-ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t size, size_t buffer_size);
 
 SIM_EXPORT ssize_t
 __readlinkat_chk(int dir, const char *path, char *buf, size_t size, size_t buffer_size) {
-        return rename_link(
-                path,
-                buf,
-                SIM_NEXT(__readlinkat_chk, ssize_t, int, const char *, char *, size_t, size_t)(
-                        dir, path, buf, size, buffer_size));
+        if (size > buffer_size)
+                abort();
+        return readlinkat(dir, path, buf, size);
 }

@@ -67,6 +67,12 @@ def test_broken_capabilities(sim, client, caps):
     assert (struct.unpack_from('I', info, 116)[0] == 24) == (caps == 'loop')
 
 
+def test_plain_function_has_no_capabilities(sim, client):
+    sim.add(A, path='cdev', zpci=0, **FAST)
+    fd, *_ = client.open_cdev('vfio0')
+    assert struct.unpack_from('IIIII', bytes.fromhex(client.info(fd)))[1::3] == (0x3, 0)
+
+
 def test_open_takes_time_and_holds(sim, client, start, path):
     sim.add(A, path=path)
     open_device(client, path)
@@ -408,17 +414,22 @@ def test_unbind_of_a_stubborn_holder(sim):
     unbind.close()
 
 
+def pass_fd(client, other, fd, path):
+    """Sends an fd of one client to the other; returns its number there."""
+    other.send('receive_fd', str(path))
+    while not path.exists():
+        assert other._process.poll() is None
+    client.send_fd(str(path), fd)
+    return other.receive()
+
+
 def test_any_fd(sim, client, start, device, tmp_path, path):
     """Duplicates, fds of another process, high numbers and inherited ones are the same device."""
     high = client.dup(device, 8000)
     assert high >= 8000
     client.reset(high)
     other = start()
-    other.send('receive_fd', str(tmp_path / 'socket'))
-    while not (tmp_path / 'socket').exists():
-        assert other._process.poll() is None
-    client.send_fd(str(tmp_path / 'socket'), high)
-    passed = other.receive()
+    passed = pass_fd(client, other, high, tmp_path / 'socket')
     child = other.exec_holder(passed)
     client.kill()
     sim.error(A)
@@ -458,6 +469,59 @@ def test_nodes_look_like_devices(sim, client):
     cdev, _ = client.open_cdev('vfio0')
     assert client.fstat(cdev) == ['0o20600', 244, 0]
     assert client.fd_name(cdev) == '/dev/vfio/devices/vfio0'
+
+
+def test_what_an_fd_is(sim, client, start, tmp_path):
+    """An open device proves itself in any process, before the first ioctl: by its name, or by its number and sysfs."""
+    sim.add('0002:00:00.0', path='cdev', **FAST)
+    sim.add(A, path='both', **FAST)
+    device, group, _ = client.open_group(A, 1)
+    cdev, _ = client.open_cdev('vfio0')
+    unbound = client.open_node('/dev/vfio/devices/vfio1')
+    other, name = start(), 'anon_inode:[vfio-device]'
+
+    for n, process in enumerate((client, other)):
+        if n > 0:
+            device, group, cdev, unbound = (pass_fd(client, other, fd, tmp_path / str(fd))
+                                            for fd in (device, group, cdev, unbound))
+        for fd in (device, process.dup(device, 100)):
+            assert process.fd_names(fd) == [name] * 3
+            assert process.statx(fd) == ['0o600', 0, 0]
+        assert process.fd_name_cut(device, 10) == [10, name[:10] + '?' * 54]
+        for fd, node, minor, address in ((cdev, 'vfio0', 0, '0002:00:00.0'), (unbound, 'vfio1', 1, A),
+                                         (process.dup(cdev), 'vfio0', 0, '0002:00:00.0')):
+            assert process.fd_names(fd) == [f'/dev/vfio/devices/{node}'] * 3
+            assert process.statx(fd) == ['0o20600', 244, minor]
+            assert process.link(f'/sys/dev/char/244:{minor}') == \
+                f'../../devices/pci{address[:7]}/{address}/vfio-dev/{node}'
+        assert process.statx(group) == ['0o20600', 243, 1]
+        assert process.link('/sys/dev/char/243:1') == '../../devices/virtual/vfio/1'
+        assert bytes.fromhex(process.info(cdev)) and bytes.fromhex(process.info(device))
+        with fails(errno.EINVAL):
+            process.info(unbound)
+
+        # Who has no more than the name of it has no device.
+        for fd in (device, cdev):
+            path = process.open_node(f'/proc/self/fd/{fd}', os.O_PATH)
+            assert process.fd_name(path) == process.fd_name(fd)
+            with fails(errno.EBADF):
+                process.info(path)
+        path = process.open_node('/dev/vfio/devices/vfio1', os.O_PATH)
+        assert process.statx(path) == ['0o20600', 244, 1]
+        with fails(errno.EBADF):
+            process.info(path)
+
+        # What is none of ours stays as it is.
+        event = process.eventfd()
+        assert process.fd_names(event) == ['anon_inode:[eventfd]'] * 3
+        assert process.statx(process.open_node('/dev/null')) == ['0o20666', 1, 3]
+
+    # The numbers go with the binding.
+    client.kill()
+    other.kill()
+    sim.unbind(A)
+    with fails(errno.ENOENT):
+        start().link('/sys/dev/char/244:1')
 
 
 def test_who_watches_the_node(sim, client, start):

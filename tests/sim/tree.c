@@ -162,6 +162,10 @@ static int bind_cdev(Sim *sim, SimFunction *f, unsigned mode) {
         r = link_to(sim, path, to);
         if (r < 0 || !node)
                 return r;
+        snprintf(path, sizeof(path), "/sys/dev/char/%s", number);
+        r = link_to(sim, path, to);
+        if (r < 0)
+                return r;
 
         if (sim->state->iommu_ino == 0) {
                 uint64_t tag = sim_node_size(SIM_NODE_IOMMU, 0);
@@ -203,6 +207,8 @@ static int bind_group(Sim *sim, SimFunction *f, unsigned mode) {
         snprintf(path, sizeof(path), "%s/subsystem", to);
         (void) link_to(sim, path, "/sys/class/vfio");
         snprintf(path, sizeof(path), "/sys/class/vfio/%u", f->group);
+        (void) link_to(sim, path, to);
+        snprintf(path, sizeof(path), "/sys/dev/char/%s", number);
         r = link_to(sim, path, to);
         if (r < 0)
                 return r;
@@ -262,11 +268,13 @@ void tree_unregister(Sim *sim, SimFunction *f) {
         sys_path(f, path, "vfio-dev");
         remove_tree(sim, path);
         unlink_below(sim, "/sys/class/vfio-dev/vfio%d", f->vfio_index);
+        unlink_below(sim, "/sys/dev/char/%u:%d", SIM_CDEV_MAJOR, f->vfio_index);
         unlink_below(sim, "/dev/vfio/devices/vfio%d", f->vfio_index);
         unlink_below(sim, "/dev/.node/vfio_devices_vfio%d", f->vfio_index);
         snprintf(path, sizeof(path), "/sys/devices/virtual/vfio/%u", f->group);
         remove_tree(sim, path);
         unlink_below(sim, "/sys/class/vfio/%u", f->group);
+        unlink_below(sim, "/sys/dev/char/%u:%u", SIM_GROUP_MAJOR, f->group);
         unlink_below(sim, "/dev/vfio/%u", f->group);
         unlink_below(sim, "/dev/.node/vfio_%u", f->group);
         unlink_below(sim, "/sim/device/%u", sim_slot(sim, f));
@@ -282,63 +290,19 @@ void tree_unbind(Sim *sim, SimFunction *f) {
         (void) write_uevent(sim, f);
 }
 
-int tree_property(Sim *sim, const SimFunction *f, const char *key, const char *value) {
-        char path[PATH_MAX], old[4096] = "", new[8192] = "";
-        size_t n = key ? strlen(key) : 0;
-        FILE *file;
-
-        below(path, sim, "/run/udev/data/+pci:%s", f->address);
-        file = fopen(path, "re");
-        if (file) {
-                size_t k = fread(old, 1, sizeof(old) - 1, file);
-
-                old[k] = '\0';
-                fclose(file);
-        } else
-                snprintf(old, sizeof(old), "I:1000000\nE:ID_PATH=pci-%s\nV:1\n", f->address);
-
-        for (char *line = strtok(old, "\n"); line; line = strtok(NULL, "\n"))
-                if (!key || strncmp(line, "E:", 2) != 0 || strncmp(line + 2, key, n) != 0 ||
-                    line[2 + n] != '=')
-                        snprintf(new + strlen(new), sizeof(new) - strlen(new), "%s\n", line);
-        if (value)
-                snprintf(new + strlen(new), sizeof(new) - strlen(new), "E:%s=%s\n", key, value);
-        return write_path(path, new, strlen(new));
-}
-
-void tree_properties(Sim *sim, const SimFunction *f, char *ret, size_t size) {
-        char path[PATH_MAX], device[160], line[1024];
-        FILE *file;
-
-        *ret = '\0';
-        sys_path(f, device, "uevent");
-        file = fopen(below(path, sim, "%s", device), "re");
-        while (file && fgets(line, sizeof(line), file))
-                snprintf(ret + strlen(ret), size - strlen(ret), "%s", line);
-        if (file)
-                fclose(file);
-
-        file = fopen(below(path, sim, "/run/udev/data/+pci:%s", f->address), "re");
-        while (file && fgets(line, sizeof(line), file)) {
-                if (strncmp(line, "E:", 2) == 0)
-                        snprintf(ret + strlen(ret), size - strlen(ret), "%s", line + 2);
-                else if (strncmp(line, "I:", 2) == 0)
-                        snprintf(ret + strlen(ret),
-                                 size - strlen(ret),
-                                 "USEC_INITIALIZED=%s",
-                                 line + 2);
-        }
-        if (file)
-                fclose(file);
-}
-
 int tree_init(Sim *sim, bool world, bool kmsg) {
         static const char *const dirs[] = {
-                "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci",
-                "/sys/bus/pci/slots",   "/sys/class/vfio",
-                "/sys/class/vfio-dev",  "/sys/kernel/iommu_groups",
-                "/dev/.node",           "/dev/vfio",
-                "/run/udev/data",       "/monitors",
+                "/sys/bus/pci/devices",
+                "/sys/bus/pci/drivers/vfio-pci",
+                "/sys/bus/pci/slots",
+                "/sys/class/vfio",
+                "/sys/class/vfio-dev",
+                "/sys/kernel/iommu_groups",
+                "/sys/dev/char",
+                "/dev/.node",
+                "/dev/vfio",
+                "/run/udev/data",
+                "/monitors",
                 "/sim/device",
         };
         char path[PATH_MAX];

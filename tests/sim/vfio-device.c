@@ -82,7 +82,7 @@ int sim_vfio_info(Sim *sim, SimFunction *f, uint8_t *arg) {
 
         sim_lock(sim);
         put_caps(f, info + INFO_SIZE);
-        if (f->set.caps == SIM_CAPS_NONE) {
+        if (f->set.caps == SIM_CAPS_NONE || !f->zpci) {
                 size = INFO_SIZE;
                 offset = 0;
                 flags &= ~(uint32_t) VFIO_DEVICE_FLAGS_CAPS;

@@ -93,12 +93,7 @@ def ping(container):
 
 @pytest.mark.parametrize('bus', Bus.KINDS)
 def test_bus_activation_is_for_an_enabled_daemon(installed, bus):
-    # Nobody has used the bus yet, so that it still can be chosen.
-    installed.run('rm', '-f', '/etc/systemd/system/dbus.service')
-    if bus == 'dbus-broker':
-        installed.systemctl('enable', bus)
-    installed.systemctl('daemon-reload')
-
+    installed.choose_bus(bus)
     refused = ping(installed)
     assert refused.returncode != 0
     assert installed.show('dbus.service', 'ExecStart').startswith(f'{{ path=/usr/bin/{bus}')

@@ -31,6 +31,13 @@ Function *registry_by_address(const Registry *registry, const char *address) {
         return NULL;
 }
 
+Function *registry_by_handle(const Registry *registry, uint32_t fh) {
+        for (size_t i = 0; i < registry->n; i++)
+                if (registry->functions[i].sysfs.fh == fh)
+                        return (Function *) &registry->functions[i];
+        return NULL;
+}
+
 size_t registry_size(const Registry *registry) {
         return registry->n;
 }
@@ -64,6 +71,9 @@ static void remember(const struct iovec *fields, size_t n_fields, void *userdata
                                         (const char *) fields[i].iov_base);
 }
 
+static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
+}
+
 void bus_fixture_setup(BusFixture *fixture, uint32_t slots) {
         RingOrigin origin;
 
@@ -71,6 +81,13 @@ void bus_fixture_setup(BusFixture *fixture, uint32_t slots) {
         assert_true(sd_event_new(&fixture->event) >= 0);
         assert_int_equal(ring_open(-EBADF, slots, &fixture->ring, &origin), 0);
         assert_int_equal(log_new(&fixture->log), 0);
+        assert_int_equal(fdstore_new(fixture->event, &fixture->store), 0);
+        assert_int_equal(inhibitors_new(fixture->event,
+                                        fixture->store,
+                                        &(InhibitorsListener){ .changed = on_inhibitors_changed },
+                                        &fixture->inhibitors),
+                         0);
+        fixture->context = (FunctionContext){ .inhibitors = fixture->inhibitors };
         log_set_sink(fixture->log, remember, fixture);
         log_set_target(fixture->log, LOG_TARGET_JOURNAL);
 }
@@ -78,6 +95,8 @@ void bus_fixture_setup(BusFixture *fixture, uint32_t slots) {
 void bus_fixture_teardown(BusFixture *fixture) {
         sd_bus_close_unref(fixture->client);
         sd_bus_close_unref(fixture->server);
+        inhibitors_free(fixture->inhibitors);
+        fdstore_free(fixture->store);
         ring_free(fixture->ring);
         log_free(fixture->log);
         assert_null(sd_event_unref(fixture->event));
@@ -90,6 +109,7 @@ Function *bus_fixture_add(BusFixture *fixture) {
         assert_true(n < ELEMENTSOF(fixture->registry.functions));
 
         *f = (Function){
+                .context = &fixture->context,
                 .sysfs = {
                         .driver = "vfio-pci",
                         .vfio_bound = true,

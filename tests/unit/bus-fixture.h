@@ -24,6 +24,9 @@ struct Registry {
 typedef struct BusFixture {
         sd_event *event;
         Ring *ring;
+        FdStore *store;
+        Inhibitors *inhibitors;
+        FunctionContext context;
         Log *log;
         Registry registry;
         BusModel model;

@@ -37,6 +37,49 @@ int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem
         return 0;
 }
 
+static VfioDevice *fake_device(int error_fd, int request_fd) {
+        VfioDevice *device = malloc(sizeof(*device));
+
+        assert(device);
+        device->error_fd = error_fd;
+        device->request_fd = request_fd;
+        return device;
+}
+
+/* What a former run had, whose device went on in the service manager's hands. */
+int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem) {
+        *ret_problem = (VfioProblem){ 0 };
+        safe_close(fds->device);
+        *ret = fake_kernel.device = fake_device(fds->error, fds->request);
+        *fds = VFIO_NO_FDS;
+        fake_kernel.n_opens++;
+        return 0;
+}
+
+/* The device of an owner, recognised by whoever calls this. */
+VfioDevice *fake_owned(void) {
+        assert(!fake_kernel.device);
+        fake_kernel.device = fake_device(-EBADF, -EBADF);
+        return fake_kernel.device;
+}
+
+int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioProblem *ret_problem) {
+        *ret_problem = (VfioProblem){ 0 };
+        if (fake_kernel.open_error < 0)
+                return fake_kernel.open_error;
+        device->request_fd = dup(request_fd);
+        device->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        return 0;
+}
+
+VfioFds vfio_fds(const VfioDevice *device) {
+        return (VfioFds){
+                .device = device->error_fd, /* any will do */
+                .error = device->error_fd,
+                .request = device->request_fd,
+        };
+}
+
 VfioDevice *vfio_close(VfioDevice *device) {
         if (!device)
                 return NULL;

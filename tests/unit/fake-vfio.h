@@ -28,5 +28,7 @@ extern FakeKernel fake_kernel;
 
 /* An error happens: queued or dropped, and signalled. */
 void fake_error(uint16_t pec);
+/* A device that somebody else opened, for vfio_attach(). */
+VfioDevice *fake_owned(void);
 /* The kernel asks for the device. */
 void fake_request(void);

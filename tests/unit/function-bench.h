@@ -19,7 +19,10 @@
 typedef struct Bench {
         sd_event *event;
         Config config;
+        FdStore *store;
+        Inhibitors *inhibitors;
         FunctionContext context;
+        const HandoverFunction *former; /* what a former run knew, or NULL */
         Function *function;
         int n_busy;
         unsigned n_state_changes;
@@ -54,6 +57,13 @@ static inline int on_post(sd_event_source *source, void *userdata) {
         return 0;
 }
 
+static inline void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
+        Bench *b = userdata;
+
+        if (b->function)
+                function_correct_inhibited(b->function);
+}
+
 static inline int bench_setup(void **state) {
         Bench *b = calloc(1, sizeof(*b));
         RingOrigin origin;
@@ -64,8 +74,19 @@ static inline int bench_setup(void **state) {
         b->config.function.settle_usec = 0;
 
         assert_int_equal(sd_event_new(&b->event), 0);
+        assert_int_equal(fdstore_new(b->event, &b->store), 0);
+        assert_int_equal(inhibitors_new(b->event,
+                                        b->store,
+                                        &(InhibitorsListener){
+                                                .changed = on_inhibitors_changed,
+                                                .userdata = b,
+                                        },
+                                        &b->inhibitors),
+                         0);
         b->context = (FunctionContext){
                 .event = b->event,
+                .store = b->store,
+                .inhibitors = b->inhibitors,
                 .config = &b->config,
                 .listener = { .changed = on_changed, .userdata = b },
         };
@@ -85,6 +106,8 @@ static inline int bench_teardown(void **state) {
         sd_event_source_disable_unref(b->post);
         worker_free(b->context.worker);
         function_unref(b->function);
+        inhibitors_free(b->inhibitors);
+        fdstore_free(b->store);
         ring_free(b->context.ring);
         log_free(b->context.log);
         sd_event_unref(b->event);
@@ -114,7 +137,7 @@ static inline void reconfigure(Bench *b) {
 }
 
 static inline void begin(Bench *b) {
-        assert_int_equal(function_new(&b->context, &example, &b->function), 0);
+        assert_int_equal(function_new(&b->context, &example, b->former, &b->function), 0);
         function_update(b->function);
 }
 

@@ -51,7 +51,15 @@ static void daemon_starts(Fixture *f) {
                                        .name_taken = on_name_taken,
                                        .userdata = f };
 
-        assert_int_equal(bus_new(f->base.event, f->base.ring, f->base.log, &listener, &f->bus), 0);
+        BusContext context = {
+                .event = f->base.event,
+                .ring = f->base.ring,
+                .inhibitors = f->base.inhibitors,
+                .log = f->base.log,
+                .former_bus_id = "",
+        };
+
+        assert_int_equal(bus_new(&context, &listener, &f->bus), 0);
         bus_set_registry(f->bus, &f->base.registry);
         assert_int_equal(f->n_ready, 0); /* only ever from the event loop */
 }

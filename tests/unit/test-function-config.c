@@ -124,7 +124,7 @@ static void test_bound_again(void **state) {
                 if (b->function)
                         function_correct(b->function, &sysfs);
                 else
-                        assert_int_equal(function_new(&b->context, &sysfs, &b->function), 0);
+                        assert_int_equal(function_new(&b->context, &sysfs, NULL, &b->function), 0);
                 function_update(b->function);
                 run_until(b, b->function->state == FUNCTION_CLAIMED && !b->function->opened_now);
 

@@ -21,7 +21,7 @@
 
 static const int errors[] = { 0, -EBUSY, -EACCES, -EPERM, -EIO, -ENODEV, -ENOENT };
 
-#define N_BITS  12
+#define N_BITS  13
 #define N_FACTS (ELEMENTSOF(errors) * _POLICY_MAX << N_BITS)
 
 /* The combination with this number. */
@@ -42,6 +42,7 @@ static Facts facts_of(unsigned number) {
                 .recovery_limit = BIT(9),
                 .stopping = BIT(10),
                 .waiting = BIT(11),
+                .claimed = BIT(12),
                 .policy = (Policy) (rest % _POLICY_MAX),
                 .error = errors[rest / _POLICY_MAX],
         };
@@ -53,7 +54,7 @@ static const char *facts_text(const Facts *f) {
 
         (void) snprintf(text,
                         sizeof(text),
-                        "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s",
+                        "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s%s",
                         policy_to_string(f->policy),
                         f->error,
                         f->vfio_bound ? " vfio_bound" : "",
@@ -67,7 +68,8 @@ static const char *facts_text(const Facts *f) {
                         f->permanent ? " permanent" : "",
                         f->recovery_limit ? " recovery_limit" : "",
                         f->stopping ? " stopping" : "",
-                        f->waiting ? " waiting" : "");
+                        f->waiting ? " waiting" : "",
+                        f->claimed ? " claimed" : "");
         return text;
 }
 
@@ -123,7 +125,7 @@ static bool error_fits(const char *want, int error) {
 static bool shown_fits(const Shown *want, const Facts *f) {
         return fact_fits(want->held, f->held) && fact_fits(want->attached, f->attached) &&
                fact_fits(want->bound, f->vfio_bound) &&
-               fact_fits(want->claim, f->policy == POLICY_CLAIM) &&
+               fact_fits(want->claim, f->policy == POLICY_CLAIM || f->claimed) &&
                fact_fits(want->released, f->released) && fact_fits(want->inhibited, f->inhibited) &&
                fact_fits(want->permanent, f->permanent) &&
                fact_fits(want->limit, f->recovery_limit) &&
@@ -164,7 +166,7 @@ static void test_shown(void **state) {
 static bool should_hold(const Facts *f) {
         const bool allowed_by_owner[] = { f->attached, f->vfio_bound, !f->requested, !f->stopping };
         const bool allowed_by_administrator[] = {
-                f->policy == POLICY_CLAIM,
+                f->policy == POLICY_CLAIM || f->claimed,
                 f->vfio_bound,
                 f->settled,
                 !f->requested,
@@ -222,7 +224,7 @@ WHEN(ending, f->stopping)
 WHEN(unbound, !f->vfio_bound)
 WHEN(not_held, !f->held)
 WHEN(held_by_us, f->held)
-WHEN(not_told_to_claim, f->policy != POLICY_CLAIM && !f->attached)
+WHEN(not_told_to_claim, f->policy != POLICY_CLAIM && !f->claimed && !f->attached)
 WHEN(kept_off, (f->inhibited || f->released) && !f->attached)
 WHEN(given_up, (f->permanent || f->recovery_limit) && !f->attached)
 WHEN(attached_whatever_the_policy, f->attached && f->vfio_bound && !f->requested && !f->stopping)
@@ -234,7 +236,8 @@ THEN(shows_holding, v->state == FUNCTION_CLAIMED || v->state == FUNCTION_DELEGAT
 THEN(fails_never, v->state != FUNCTION_FAILED)
 THEN(failure_has_reason, v->state != FUNCTION_FAILED || v->reason[0] != '\0')
 THEN(failure_is_of_a_claim,
-     v->state != FUNCTION_FAILED || (f->policy == POLICY_CLAIM && f->vfio_bound && !f->held))
+     v->state != FUNCTION_FAILED ||
+             ((f->policy == POLICY_CLAIM || f->claimed) && f->vfio_bound && !f->held))
 THEN(state_has_name, v->reason &&state_to_string(v->state))
 
 static const Promise promises[] = {

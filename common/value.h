@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/*
- * What the daemon says of a function or of an error is kept as the JSON object that --json prints,
- * with the keys of D-Bus members in snake_case. So what a newer daemon says besides is printed too.
- */
+/* JSON objects (json-c) with members of which nothing is believed: a wrong one is as good as none. */
 
 #include <json-c/json.h>
 #include <stdbool.h>

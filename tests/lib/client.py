@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A user of VFIO in a process of its own, for the tests of the simulator.
+"""A user of VFIO in a process of its own.
 
 `Client` is the test's end; the rest runs in the child, under the preload libraries. A call names a function of the child
 and returns what that returns; an OSError there is an OSError here."""
@@ -28,11 +28,15 @@ DATA_NONE, DATA_BOOL, DATA_EVENTFD, TRIGGER = 1, 2, 4, 1 << 5
 class Client:
     """client.open_group("0001:00:00.0", 0): runs open_group() in the child."""
 
-    def __init__(self, sim, **popen):
+    # A client that can do more has a program and functions of its own.
+    PROGRAM = __file__
+    FUNCTIONS = globals()
+
+    def __init__(self, sim, environment=None, **popen):
         self._socket, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            ['/usr/bin/python3', '-B', __file__, str(theirs.fileno())],
-            env=sim.env(), pass_fds=[theirs.fileno()], **popen)
+            ['/usr/bin/python3', '-B', self.PROGRAM, str(theirs.fileno())],
+            env={**sim.env(), **(environment or {})}, pass_fds=[theirs.fileno()], **popen)
         self.pid = self._process.pid
         theirs.close()
         self._lines = self._socket.makefile('rw')
@@ -40,7 +44,7 @@ class Client:
         self.ms = None  # what the last call took
 
     def __getattr__(self, name):
-        if not callable(globals().get(name)):
+        if not callable(self.FUNCTIONS.get(name)):
             raise AttributeError(name)
         return lambda *args: self.call(name, *args)
 
@@ -64,6 +68,14 @@ class Client:
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def freeze(self):
+        """Stops it as SIGSTOP does, and returns when it stands. kill() ends it all the same."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
 
     def end(self):
         if self._process.poll() is None:
@@ -193,6 +205,14 @@ def read_count(fd):
         return 0
 
 
+def wait_count(fd, count, seconds=10):
+    """Reads an eventfd until `count` of it came altogether; returns how many did in this time."""
+    seen, end = 0, time.monotonic() + seconds
+    while seen < count and wait_readable(fd, max(0, end - time.monotonic())):
+        seen += read_count(fd)
+    return seen
+
+
 def reset(fd):
     fcntl.ioctl(fd, RESET)
 
@@ -266,8 +286,37 @@ def fstat(fd):
     return [oct(st.st_mode), os.major(st.st_rdev), os.minor(st.st_rdev)]
 
 
+def statx(fd):
+    """As fstat(), by the newer call: mode, major and minor number."""
+    st = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statx(fd, b'', 0x1000 | 0x4000, 1, st):  # AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE
+        raise OSError(ctypes.get_errno(), 'statx')
+    return [oct(struct.unpack_from('H', st, 28)[0]), *struct.unpack_from('II', st, 128)]
+
+
 def fd_name(fd):
     return os.readlink(f'/proc/self/fd/{fd}')
+
+
+def fd_names(fd):
+    """By all ways to it."""
+    folder = os.open('/proc/self/fd', os.O_PATH | os.O_DIRECTORY)
+    try:
+        return [fd_name(fd), os.readlink(f'/proc/{os.getpid()}/fd/{fd}'), os.readlink(str(fd), dir_fd=folder)]
+    finally:
+        os.close(folder)
+
+
+def fd_name_cut(fd, size):
+    """What fits into a buffer."""
+    name = ctypes.create_string_buffer(b'?' * 64)
+    n = ctypes.CDLL(None).readlink(f'/proc/self/fd/{fd}'.encode(), name, size)
+    return [n, name.value.decode()]
+
+
+def link(path):
+    return os.readlink(path)
 
 
 def access(path):
@@ -376,12 +425,12 @@ def udev_receive(fd, n=1):
     return events
 
 
-def main(lines):
+def obey(lines, functions):
     for line in lines:
         name, args = json.loads(line)
         start = time.monotonic()
         try:
-            answer = {'result': globals()[name](*args)}
+            answer = {'result': functions[name](*args)}
         except OSError as error:
             answer = {'errno': error.errno}
         answer['ms'] = (time.monotonic() - start) * 1000
@@ -389,5 +438,10 @@ def main(lines):
         lines.flush()
 
 
+def main(functions):
+    """The program: obeys what comes over the socket that it is given."""
+    obey(socket.socket(fileno=int(sys.argv[1])).makefile('rw'), functions)
+
+
 if __name__ == '__main__':
-    main(socket.socket(fileno=int(sys.argv[1])).makefile('rw'))
+    main(globals())

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "function-parts.h"
+
+/* What the service manager keeps of a function, by the ends of the names. */
+static const char *const parts[] = { "device", "errors", "request", "notify" };
+
+static const char *
+function_part(const Function *f, const char *part, char name[static FDSTORE_NAME_SIZE]) {
+        (void) snprintf(name, FDSTORE_NAME_SIZE, "function-%08" PRIx32 "-%s", f->sysfs.fid, part);
+        return name;
+}
+
+static int function_take_part(Function *f, const char *part) {
+        char name[FDSTORE_NAME_SIZE];
+
+        return fdstore_take(f->context->store, function_part(f, part, name));
+}
+
+void function_find_former(Function *f, const HandoverFunction *former) {
+        VfioFds *fds = &f->former;
+        int notify_fd;
+
+        assert(f);
+
+        *fds = (VfioFds){
+                .device = function_take_part(f, "device"),
+                .error = function_take_part(f, "errors"),
+                .request = function_take_part(f, "request"),
+        };
+        notify_fd = function_take_part(f, "notify");
+
+        if (fds->device < 0) {
+                fds->error = safe_close(fds->error);
+                fds->request = safe_close(fds->request);
+                (void) safe_close(notify_fd);
+                return;
+        }
+
+        f->facts.settled = true;
+        if (!former || former->owner[0] == '\0') {
+                (void) safe_close(notify_fd);
+                return;
+        }
+        f->facts.attached = true;
+        (void) strcpy(f->owner.name, former->owner);
+        f->owner.uid = former->owner_uid;
+        f->owner.notify_fd = notify_fd;
+}
+
+static int function_put_part(Function *f, const char *part, int fd) {
+        char name[FDSTORE_NAME_SIZE];
+
+        return fd < 0 ? 0 : fdstore_put(f->context->store, function_part(f, part, name), fd, false);
+}
+
+void function_keep(Function *f) {
+        VfioFds fds;
+        int r;
+
+        assert(f);
+        assert(f->device);
+
+        /* The device last: without it, the next run takes none of them. */
+        fds = vfio_fds(f->device);
+        r = function_put_part(f, "errors", fds.error);
+        if (r >= 0)
+                r = function_put_part(f, "request", fds.request);
+        if (r >= 0)
+                r = function_put_part(f, "notify", f->owner.notify_fd);
+        if (r >= 0)
+                r = function_put_part(f, "device", fds.device);
+        if (r < 0)
+                (void) function_log(f,
+                                    LOG_WARNING,
+                                    r,
+                                    NULL,
+                                    "the service manager does not keep its device; errors while "
+                                    "the daemon restarts are lost");
+}
+
+bool function_is_kept(const Function *f) {
+        char name[FDSTORE_NAME_SIZE];
+
+        assert(f);
+
+        return fdstore_has(f->context->store, function_part(f, "device", name));
+}
+
+void function_forget(Function *f, void (*done)(FdStoreSync *sync)) {
+        char name[FDSTORE_NAME_SIZE];
+
+        assert(f);
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+                fdstore_remove(f->context->store, function_part(f, parts[i], name));
+        f->forgotten = (FdStoreSync){ .done = done };
+        fdstore_sync(f->context->store, &f->forgotten);
+}
+
+Function *function_of_sync(FdStoreSync *sync) {
+        return (Function *) ((char *) sync - offsetof(Function, forgotten));
+}
+
+int function_hand_over(const Function *f, Handover *handover) {
+        const Facts *facts = &f->facts;
+        HandoverFunction *function;
+
+        assert(f);
+        assert(handover);
+
+        if (!facts->held && !facts->claimed && !facts->released && !facts->permanent &&
+            !facts->recovery_limit && f->recoveries.total == 0 && f->former.device < 0)
+                return 0;
+
+        function = handover_add_function(handover);
+        if (!function)
+                return -ENOMEM;
+        *function = (HandoverFunction){
+                .sysfs = f->sysfs,
+                .claimed = f->wishes.claimed,
+                .released = f->wishes.released,
+                .released_until_usec = f->wishes.released_until_usec,
+                .permanent = facts->permanent,
+                .recovery_limit = facts->recovery_limit,
+                .recoveries = f->recoveries,
+                .owner_uid = f->owner.uid,
+        };
+        (void) strcpy(function->holder, f->wishes.holder);
+        (void) strcpy(function->owner, facts->attached ? f->owner.name : "");
+        return 1;
+}
