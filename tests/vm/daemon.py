@@ -75,7 +75,25 @@ class Daemon:
         lines = guest.run('dmesg').stdout
         self.logged_before = {n: len(re.findall(self.kernel_line(n), lines)) for n in range(1, PLUGGED + 1)}
         guest.run('systemctl start zpci-errord', timeout=60)
-        self.pid = int(guest.run('systemctl show -P MainPID zpci-errord').stdout)
+        self.find()
+
+    def find(self):
+        """After a start: which process it is."""
+        self.pid = int(self.guest.run('systemctl show -P MainPID zpci-errord').stdout)
+
+    def restart(self):
+        """Starts the daemon anew, and waits until it has what it had."""
+        states = {n: self.get(n, 'State', check=False) for n in range(1, PLUGGED)}
+        self.guest.run('systemctl restart zpci-errord', timeout=60)
+        self.find()
+        for number, state in states.items():
+            if state:
+                self.wait_state(number, state)
+
+    def witness(self):
+        """What the daemon says of the witness."""
+        answer = self.guest.run(f'busctl --json=short get-property {NAME} /org/zpci/Errord1 {NAME}.Manager Witness')
+        return json.loads(answer.stdout)['data']
 
     @staticmethod
     def kernel_line(number):

@@ -42,7 +42,7 @@ static void usage(FILE *out) {
               "  --pid=PID          borrow the device from this process (inject, read-config)\n"
               "  --pec=2|4          the error: DMA below the aperture (2) or inside it, not mapped (4)\n"
               "  --count=N          as many errors; needs --reset-between if N is above 1\n"
-              "  --reset-between    reset the function before the next error (hold: always)\n"
+              "  --reset-between    reset the function before the next error (hold: always, this drains before it)\n"
               "  --inject=2|4       hold: make errors oneself\n"
               "  --drain            hold: take the records out of the kernel's queue and print them\n"
               "  --no-request       hold: do not arm the request to let go\n"
@@ -80,6 +80,18 @@ static void wait_until_left(int kernel_log, const char *address) {
         } while (!strstr(line, wanted));
 }
 
+static void drain(const struct device *device) {
+        uint8_t record[RECORD_MAX];
+        size_t length;
+
+        while ((length = device_take_record(device, record)) > 0) {
+                printf("record ");
+                for (size_t i = 0; i < length; i++)
+                        printf("%02x", record[i]);
+                printf("\n");
+        }
+}
+
 static void inject(const struct device *device, const struct options *options) {
         uint64_t dma = options->pec == 2 ? BELOW_APERTURE : device->start_dma + INSIDE_APERTURE;
         int kernel_log = open_kernel_log();
@@ -92,20 +104,10 @@ static void inject(const struct device *device, const struct options *options) {
                 failing = virtio_fault(device, dma + i * 0x10000ull);
                 wait_until_left(kernel_log, device->address);
                 printf("error 0x%04x at 0x%llx\n", options->pec, (unsigned long long) failing);
+                if (options->drain && options->reset_between)
+                        drain(device);
         }
         close(kernel_log);
-}
-
-static void drain(const struct device *device) {
-        uint8_t record[RECORD_MAX];
-        size_t length;
-
-        while ((length = device_take_record(device, record)) > 0) {
-                printf("record ");
-                for (size_t i = 0; i < length; i++)
-                        printf("%02x", record[i]);
-                printf("\n");
-        }
 }
 
 static int watch_termination(void) {
