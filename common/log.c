@@ -13,6 +13,7 @@
 
 #define FIELD_MESSAGE "MESSAGE="
 #define ELLIPSIS      "…"
+#define PROGRAM_SIZE  64U
 #define MESSAGE_SIZE                                                                               \
         2048U /* a line stays below PIPE_BUF, so that it is written at once or not at all */
 
@@ -28,6 +29,7 @@ typedef enum ConsoleStyle {
 } ConsoleStyle;
 
 struct Log {
+        const char *program;
         LogTarget target;
         LogSink sink;
         void *userdata;
@@ -80,6 +82,7 @@ int log_new(Log **ret) {
                 return -ENOMEM;
 
         *log = (Log){
+                .program = ERRORD_PROGRAM,
                 .target = LOG_TARGET_CONSOLE,
                 .level = LOG_INFO,
                 .style = console_style(),
@@ -92,6 +95,13 @@ int log_new(Log **ret) {
 Log *log_free(Log *log) {
         free(log);
         return NULL;
+}
+
+void log_set_program(Log *log, const char *program) {
+        assert(log);
+        assert(program && strlen(program) < PROGRAM_SIZE);
+
+        log->program = program;
 }
 
 void log_set_sink(Log *log, LogSink sink, void *userdata) {
@@ -201,17 +211,18 @@ static void write_console(const Log *log, int level, const char *text) {
                 .fd = STDERR_FILENO,
                 .events = POLLOUT,
         };
-        char line[MESSAGE_SIZE + 64];
+        char line[MESSAGE_SIZE + PROGRAM_SIZE + 64];
         int n = 0;
 
         switch (log->style) {
         case CONSOLE_PLAIN:
-                n = snprintf(line, sizeof(line), ERRORD_PROGRAM ": %s\n", text);
+                n = snprintf(line, sizeof(line), "%s: %s\n", log->program, text);
                 break;
         case CONSOLE_TERMINAL:
                 n = snprintf(line,
                              sizeof(line),
-                             ERRORD_PROGRAM ": %s%s\x1b[0m\n",
+                             "%s: %s%s\x1b[0m\n",
+                             log->program,
                              level_colour(level),
                              text);
                 break;
@@ -235,12 +246,14 @@ static struct iovec text_iovec(const char *text) {
 static void
 write_sink(const Log *log, int level, int error, const char *const *fields, const char *message) {
         char priority[sizeof("PRIORITY=7")], number[sizeof("ERRNO=") + 10];
+        char program[sizeof("SYSLOG_IDENTIFIER=") + PROGRAM_SIZE];
         struct iovec entry[LOG_FIELDS_MAX + 5];
         size_t n = 0;
 
         (void) snprintf(priority, sizeof(priority), "PRIORITY=%d", level & LOG_PRIMASK);
         entry[n++] = text_iovec(priority);
-        entry[n++] = text_iovec("SYSLOG_IDENTIFIER=" ERRORD_PROGRAM);
+        (void) snprintf(program, sizeof(program), "SYSLOG_IDENTIFIER=%s", log->program);
+        entry[n++] = text_iovec(program);
         entry[n++] = text_iovec("DOCUMENTATION=" ERRORD_DOCUMENTATION);
 
         if (error < 0) {

@@ -35,6 +35,8 @@ int log_new(Log **ret);
 Log *log_free(Log *log);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Log *, log_free);
 
+/* The program that speaks, ERRORD_PROGRAM at first. The string is the caller's. */
+void log_set_program(Log *log, const char *program);
 void log_set_sink(Log *log, LogSink sink, void *userdata);
 void log_set_target(Log *log, LogTarget target);
 LogTarget log_get_target(const Log *log);

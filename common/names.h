@@ -7,6 +7,8 @@
  */
 
 #define ERRORD_PROGRAM "zpci-errord"
+/* How libvirt's hook calls itself in the journal. */
+#define ERRORD_HOOK_PROGRAM "zpci-errord-hook"
 
 /* D-Bus */
 #define ERRORD_BUS_NAME           "org.zpci.Errord1"
@@ -57,6 +59,7 @@
 #define ERRORD_FIELD_SOURCE          "ZPCI_SOURCE"
 #define ERRORD_FIELD_SEQUENCE        "ZPCI_SEQUENCE"
 #define ERRORD_FIELD_STREAM_ID       "ZPCI_STREAM_ID"
+#define ERRORD_FIELD_POSITION        "ZPCI_POSITION"
 #define ERRORD_FIELD_LOST            "ZPCI_LOST"
 #define ERRORD_FIELD_STATE           "ZPCI_STATE"
 #define ERRORD_FIELD_RECOVERY        "ZPCI_RECOVERY"

@@ -28,6 +28,8 @@ typedef enum JsonMode {
         JSON_PRETTY, /* for people */
 } JsonMode;
 
+#define CONTEXT_OPTIONS_MAX 4U
+
 typedef struct Context {
         JsonMode json;
         bool legend;      /* headings, and how many there are */
@@ -37,6 +39,11 @@ typedef struct Context {
         const char *host; /* [USER@]HOST, or NULL for this machine */
         sd_bus *bus;      /* NULL until client_open() */
         pid_t pager_pid;  /* 0 if there is none */
+        pid_t agent_pid;  /* likewise */
+
+        /* What the verb's own options were given: "" if they take no argument, NULL if not given. */
+        const char *options[CONTEXT_OPTIONS_MAX];
+        char *const *command; /* what is behind --, of a verb that runs it; ends with NULL */
 } Context;
 
 /* Says something on standard error, with the program's name in front and a line end behind. */

@@ -4,9 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-bus-protocol.h>
 #include <time.h>
 
 #include "describe.h"
+#include "names.h"
 #include "pec.h"
 #include "text.h"
 
@@ -127,4 +129,21 @@ const char *describe_state(const char *state, const char *reason) {
         const char *text = find_meaning(reasons, ELEMENTSOF(reasons), reason);
 
         return text ? text : find_meaning(states, ELEMENTSOF(states), state);
+}
+
+const char *describe_advice(const char *error_name) {
+        static const Meaning table[] = {
+                { ERRORD_ERROR_BUSY, N_("Try again once that is over") },
+                { ERRORD_ERROR_LIMIT_EXCEEDED,
+                  N_("To see who has them: zpci-errctl inhibit --list") },
+                { ERRORD_ERROR_PERMANENT,
+                  N_("'zpcictl --reset-fw' may recover it, and reports to the service element") },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("The function was unbound meanwhile") },
+                { SD_BUS_ERROR_ACCESS_DENIED,
+                  N_("Be root, or have polkit allow it to you, see zpci-errord(8)") },
+                { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                  N_("Be root, or have polkit allow it to you, see zpci-errord(8)") },
+        };
+
+        return find_meaning(table, ELEMENTSOF(table), error_name);
 }

@@ -30,3 +30,6 @@ const char *describe_recovery(const char *recovery);
 
 /* What the state of a function and its reason mean; NULL if the two say it all. */
 const char *describe_state(const char *state, const char *reason);
+
+/* What to do about an error of D-Bus when the daemon refuses something; NULL if its text says it all. */
+const char *describe_advice(const char *error_name);

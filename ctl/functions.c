@@ -129,6 +129,40 @@ int functions_get(Context *c, json_object **ret) {
         return EXIT_DONE;
 }
 
+int functions_get_one(const Context *c, const char *path, json_object **ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(json_putp) json_object *function = NULL;
+        int r;
+
+        assert(c && c->bus);
+        assert(path);
+        assert(ret);
+
+        r = sd_bus_call_method(c->bus,
+                               ERRORD_BUS_NAME,
+                               path,
+                               "org.freedesktop.DBus.Properties",
+                               "GetAll",
+                               &error,
+                               &reply,
+                               "s",
+                               ERRORD_FUNCTION_INTERFACE);
+        if (r < 0)
+                return client_fail(c, r, &error);
+
+        function = json_object_new_object();
+        if (!function)
+                return fail_memory();
+
+        r = bus_json_read_dict(reply, function);
+        if (r < 0)
+                return fail(_("Cannot read the daemon's answer: %s"), strerror(-r));
+
+        *ret = TAKE_PTR(function);
+        return EXIT_DONE;
+}
+
 static bool matches(const Address *address, json_object *function) {
         return address_matches(address,
                                value_text(function, "address"),
@@ -155,19 +189,54 @@ static bool contains(json_object *array, json_object *function) {
 }
 
 /* What cannot be an address needs no daemon to be refused. */
-static int check_addresses(int n, char *const addresses[]) {
+static int check_addresses(Selection selection, int n, char *const addresses[]) {
         Address address;
 
-        for (int i = 0; i < n; i++)
-                if (address_parse(addresses[i], &address) < 0)
+        for (int i = 0; i < n; i++) {
+                bool valid = address_parse(addresses[i], &address) >= 0;
+
+                if (selection == SELECT_TO_READ && !valid)
                         return fail_usage(
                                 _("'%s' is no address: give a PCI address such as 0001:00:00.0 "
                                   "or a unique part of it, or fid:10, or pchid:104"),
                                 addresses[i]);
+                if (selection != SELECT_TO_READ && (!valid || address.kind == ADDRESS_PART))
+                        return fail_usage(_("'%s' is no whole address: give a PCI address such as "
+                                            "0001:00:00.0, or fid:10, or pchid:104"),
+                                          addresses[i]);
+        }
         return EXIT_DONE;
 }
 
-static int select_one(json_object *all, const char *text, json_object *selected) {
+/* A function that has no object yet, once. */
+static int select_absent(const char *pci_address, json_object *selected) {
+        json_object *function;
+
+        for (size_t i = 0; i < json_object_array_length(selected); i++)
+                if (strcmp(value_text(get(selected, i), "address"), pci_address) == 0)
+                        return EXIT_DONE;
+
+        function = json_object_new_object();
+        if (!function || append(selected, function) < 0 ||
+            value_add_text(function, "address", pci_address) < 0)
+                return fail_memory();
+        return EXIT_DONE;
+}
+
+/* Says that nothing is called that, and what there is. */
+static int fail_unknown(json_object *all, const char *text) {
+        if (json_object_array_length(all) == 0)
+                return fail(
+                        _("There is no function '%s', nor any other: none is bound to a VFIO driver"),
+                        text);
+
+        say(_("There is no function '%s'. There are:"), text);
+        say_functions(all, NULL);
+        return EXIT_FAILED;
+}
+
+static int
+select_one(json_object *all, Selection selection, const char *text, json_object *selected) {
         Address address;
         size_t n = 0;
 
@@ -184,15 +253,10 @@ static int select_one(json_object *all, const char *text, json_object *selected)
                         return fail_memory();
         }
 
-        if (n == 0 && json_object_array_length(all) == 0)
-                return fail(
-                        _("There is no function '%s', nor any other: none is bound to a VFIO driver"),
-                        text);
-        if (n == 0) {
-                say(_("There is no function '%s'. There are:"), text);
-                say_functions(all, NULL);
-                return EXIT_FAILED;
-        }
+        if (n == 0 && address.kind == ADDRESS_EXACT && selection == SELECT_TO_COME)
+                return select_absent(address.text, selected);
+        if (n == 0)
+                return fail_unknown(all, text);
         if (n > 1 && address.kind == ADDRESS_PART) {
                 say(_("'%s' is part of more than one address:"), text);
                 say_functions(all, &address);
@@ -201,14 +265,15 @@ static int select_one(json_object *all, const char *text, json_object *selected)
         return EXIT_DONE;
 }
 
-int functions_select(Context *c, int n, char *const addresses[], json_object **ret) {
+int functions_select(
+        Context *c, Selection selection, int n, char *const addresses[], json_object **ret) {
         _cleanup_(json_putp) json_object *all = NULL, *selected = NULL;
         int r;
 
         assert(addresses || n == 0);
         assert(ret);
 
-        r = check_addresses(n, addresses);
+        r = check_addresses(selection, n, addresses);
         if (r != EXIT_DONE)
                 return r;
 
@@ -221,7 +286,7 @@ int functions_select(Context *c, int n, char *const addresses[], json_object **r
                 return fail_memory();
 
         for (int i = 0; i < n; i++) {
-                r = select_one(all, addresses[i], selected);
+                r = select_one(all, selection, addresses[i], selected);
                 if (r != EXIT_DONE)
                         return r;
         }

@@ -1,40 +1,61 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <getopt.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "agent.h"
 #include "client.h"
 #include "config-build.h"
+#include "options.h"
 #include "pager.h"
 #include "text.h"
-#include "verb.h"
 
 #define SYNOPSIS_SIZE 80U
-#define HELP_COLUMN   24 /* how wide commands and options are in the help */
+#define HELP_COLUMN   28                /* how wide commands and options are in the help */
+#define OPTION_COLUMN (HELP_COLUMN - 6) /* the same without what is in front of a long option */
 
 /* In the order of the help. */
-static const Verb *const verbs[] = { &verb_list, &verb_show, &verb_monitor, &verb_decode };
+static const Verb *const verbs[] = {
+        &verb_list,  &verb_show,    &verb_monitor, &verb_decode,
+        &verb_claim, &verb_release, &verb_reset,   &verb_inhibit,
+};
 
-/* What the options ask for instead of running the verb. */
-typedef enum Request {
-        REQUEST_RUN,
-        REQUEST_HELP,
-        REQUEST_VERSION,
-        REQUEST_NONE, /* they were wrong, and that was said */
-} Request;
+/* How many bytes more than columns a text has: in UTF-8, those that continue a character. */
+static int continuation_bytes(const char *text) {
+        int n = 0;
 
-static void print_options(void) {
-        (void) puts(_("Options:\n"
-                      "  -h, --help                Show this help, or that of a command\n"
-                      "      --version             Show the version\n"
-                      "  -H, --host=[USER@]HOST    Ask the daemon of another machine, by ssh\n"
-                      "      --json=pretty|short|off\n"
-                      "                            Print JSON\n"
-                      "      --no-legend           Print neither headings nor how many there are\n"
-                      "      --no-pager            Do not start a pager"));
+        for (; *text; text++)
+                n += ((unsigned char) *text & 0xc0) == 0x80;
+        return n;
+}
+
+/* verb may be NULL. */
+static void print_options(const Verb *verb) {
+        char text[SYNOPSIS_SIZE];
+        int width;
+
+        (void) puts(_("Options:"));
+        for (size_t i = 0; verb && i < verb->n_options; i++) {
+                const VerbOption *option = &verb->options[i];
+
+                (void) snprintf(text,
+                                sizeof(text),
+                                "%s%s%s",
+                                option->name,
+                                option->argument ? "=" : "",
+                                option->argument ? option->argument : "");
+                width = OPTION_COLUMN + continuation_bytes(text);
+                (void) printf("      --%-*s  %s\n", width, text, _(option->summary));
+        }
+        (void) puts(
+                _("  -h, --help                    Show this help, or that of a command\n"
+                  "      --version                 Show the version\n"
+                  "  -H, --host=[USER@]HOST        Ask the daemon of another machine, by ssh\n"
+                  "      --json=pretty|short|off   Print JSON\n"
+                  "      --no-legend               Print neither headings nor how many there are\n"
+                  "      --no-pager                Do not start a pager"));
 }
 
 /* A command with its arguments, as the help shows it. */
@@ -50,31 +71,24 @@ static const char *synopsis(const Verb *verb, char text[static SYNOPSIS_SIZE]) {
         return text;
 }
 
-/* How many bytes more than columns a text has: in UTF-8, those that continue a character. */
-static int continuation_bytes(const char *text) {
-        int n = 0;
-
-        for (; *text; text++)
-                n += ((unsigned char) *text & 0xc0) == 0x80;
-        return n;
-}
-
 static void print_help(void) {
         char text[SYNOPSIS_SIZE];
 
-        (void) printf(_("Usage: %s [OPTION…] COMMAND [ARGUMENT…]\n"
-                        "\n"
-                        "Shows the PCI functions that zpci-errord watches, and their errors.\n"
-                        "\n"
-                        "Commands:\n"),
-                      ERRCTL_PROGRAM);
+        (void) printf(
+                _("Usage: %s [OPTION…] COMMAND [ARGUMENT…]\n"
+                  "\n"
+                  "Shows the PCI functions that zpci-errord watches, and their errors, and has it hold\n"
+                  "functions or keep its hands off them.\n"
+                  "\n"
+                  "Commands:\n"),
+                ERRCTL_PROGRAM);
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
                 int width = HELP_COLUMN + continuation_bytes(synopsis(verbs[i], text));
 
                 (void) printf("  %-*s  %s\n", width, text, _(verbs[i]->summary));
         }
         (void) putchar('\n');
-        print_options();
+        print_options(NULL);
         (void) printf(_("\nThe manual: man %s\n"), ERRCTL_PROGRAM);
 }
 
@@ -85,86 +99,7 @@ static void print_verb_help(const Verb *verb) {
                       ERRCTL_PROGRAM,
                       synopsis(verb, text),
                       _(verb->help));
-        print_options();
-}
-
-static Request parse_json(Context *c, const char *mode) {
-        static const char *const names[] = {
-                [JSON_OFF] = "off",
-                [JSON_SHORT] = "short",
-                [JSON_PRETTY] = "pretty",
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (strcmp(names[i], mode) == 0) {
-                        c->json = (JsonMode) i;
-                        return REQUEST_RUN;
-                }
-
-        (void) fail_usage(_("Unknown JSON mode '%s': choose pretty, short or off"), mode);
-        return REQUEST_NONE;
-}
-
-static Request parse_host(Context *c, const char *host) {
-        if (host[0] == '\0' || host[0] == '-') { /* ssh would take it for an option */
-                (void) fail_usage(_("'%s' is no host"), host);
-                return REQUEST_NONE;
-        }
-
-        c->host = host;
-        return REQUEST_RUN;
-}
-
-/*
- * Takes options up to the first other argument if stop_early, or from all of argv, whose other
- * arguments are at its end then. optind is the first of these.
- */
-static Request parse_options(Context *c, int argc, char *argv[], bool stop_early) {
-        enum {
-                OPTION_VERSION = 256,
-                OPTION_JSON,
-                OPTION_NO_LEGEND,
-                OPTION_NO_PAGER,
-        };
-        static const struct option options[] = {
-                { "help", no_argument, NULL, 'h' },
-                { "version", no_argument, NULL, OPTION_VERSION },
-                { "host", required_argument, NULL, 'H' },
-                { "json", required_argument, NULL, OPTION_JSON },
-                { "no-legend", no_argument, NULL, OPTION_NO_LEGEND },
-                { "no-pager", no_argument, NULL, OPTION_NO_PAGER },
-                { 0 },
-        };
-        Request request = REQUEST_RUN;
-        int option;
-
-        optind = 0; /* begin anew */
-        while (request == REQUEST_RUN &&
-               (option = getopt_long(argc, argv, stop_early ? "+hH:" : "hH:", options, NULL)) >= 0)
-                switch (option) {
-                case 'h':
-                        request = REQUEST_HELP;
-                        break;
-                case OPTION_VERSION:
-                        request = REQUEST_VERSION;
-                        break;
-                case 'H':
-                        request = parse_host(c, optarg);
-                        break;
-                case OPTION_JSON:
-                        request = parse_json(c, optarg);
-                        break;
-                case OPTION_NO_LEGEND:
-                        c->legend = false;
-                        break;
-                case OPTION_NO_PAGER:
-                        c->pager = false;
-                        break;
-                default: /* getopt said what is wrong */
-                        (void) fprintf(stderr, _("Try '%s --help'.\n"), ERRCTL_PROGRAM);
-                        request = REQUEST_NONE;
-                }
-        return request;
+        print_options(verb);
 }
 
 static const Verb *find_verb(const char *name) {
@@ -196,30 +131,26 @@ static int run(Context *c, int argc, char *argv[]) {
         Request request;
         int n;
 
-        request = parse_options(c, argc, argv, true);
+        request = options_parse(c, argc, argv, &n);
         if (request != REQUEST_RUN)
                 return answer(request, NULL);
-        if (optind == argc)
+        if (n == argc)
                 return fail_usage(_("Say what to do, for example: %s list"), ERRCTL_PROGRAM);
 
-        verb = find_verb(argv[optind]);
+        verb = find_verb(argv[n]);
         if (!verb)
-                return fail_usage(_("Unknown command '%s'"), argv[optind]);
+                return fail_usage(_("Unknown command '%s'"), argv[n]);
 
-        /* The rest is the verb's, with the program's name in front for getopt's messages. */
-        argc -= optind;
-        argv += optind;
-        argv[0] = (char *) ERRCTL_PROGRAM;
-        request = parse_options(c, argc, argv, false);
+        argc -= n;
+        argv += n;
+        request = options_parse_verb(c, verb, argc, argv, &n);
         if (request != REQUEST_RUN)
                 return answer(request, verb);
-
-        n = argc - optind;
         if (n < verb->min_arguments || n > verb->max_arguments)
                 return fail_usage(
                         _("Usage: %s [OPTION…] %s"), ERRCTL_PROGRAM, synopsis(verb, text));
 
-        return verb->run(c, n, argv + optind);
+        return verb->run(c, n, argv + 1);
 }
 
 /* Standard output as it is before a pager comes. */
@@ -246,6 +177,7 @@ int main(int argc, char *argv[]) {
         look_at_terminal(&context);
         r = run(&context, argc, argv);
         client_disconnect(&context);
+        agent_close(&context);
         written = pager_close(&context);
         return r != EXIT_DONE ? r : written;
 }

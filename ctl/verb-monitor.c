@@ -135,7 +135,7 @@ static int run(Context *c, int n, char *const arguments[]) {
         assert(c);
 
         if (n > 0) {
-                r = functions_select(c, n, arguments, &functions);
+                r = functions_select(c, SELECT_TO_READ, n, arguments, &functions);
                 if (r != EXIT_DONE)
                         return r;
                 printer.functions = functions;

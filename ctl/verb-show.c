@@ -52,18 +52,22 @@ static int add_identity(struct libscols_table *t, json_object *f) {
 
 static int add_state(struct libscols_table *t, json_object *f) {
         const char *state = value_text(f, "state"), *reason = value_text(f, "state_reason");
-        const char *meaning = describe_state(state, reason);
+        const char *meaning = describe_state(state, reason), *holder = value_text(f, "holder");
+        int r;
 
-        return output_label(t,
-                            _("State"),
-                            strcmp(state, "failed") == 0 ? COLOUR_BAD : NULL,
-                            "%s%s%s%s%s%s",
-                            state,
-                            reason[0] ? " (" : "",
-                            reason,
-                            reason[0] ? ")" : "",
-                            meaning ? ": " : "",
-                            meaning ? meaning : "");
+        r = output_label(t,
+                         _("State"),
+                         strcmp(state, "failed") == 0 ? COLOUR_BAD : NULL,
+                         "%s%s%s%s%s%s",
+                         state,
+                         reason[0] ? " (" : "",
+                         reason,
+                         reason[0] ? ")" : "",
+                         meaning ? ": " : "",
+                         meaning ? meaning : "");
+        if (r >= 0)
+                r = output_label(t, _("Holder"), NULL, "%s", holder[0] ? holder : "-");
+        return r;
 }
 
 static int add_recovery(struct libscols_table *t, json_object *f) {
@@ -128,7 +132,7 @@ static int run(Context *c, int n, char *const arguments[]) {
 
         assert(c);
 
-        r = functions_select(c, n, arguments, &functions);
+        r = functions_select(c, SELECT_TO_READ, n, arguments, &functions);
         if (r != EXIT_DONE)
                 return r;
 

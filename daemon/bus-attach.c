@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "bus-answer.h"
 #include "bus-attach.h"
@@ -77,13 +78,11 @@ static void attach_answer(FunctionRequest *request, FunctionOutcome outcome, int
  * thread, and the message closes something harmless.
  */
 static void attach_defuse(int fd) {
-        int null_fd;
+        _cleanup_close_ int harmless = -EBADF;
 
-        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (null_fd < 0)
-                return;
-        (void) dup3(null_fd, fd, O_CLOEXEC);
-        (void) close(null_fd);
+        harmless = eventfd(0, EFD_CLOEXEC);
+        if (harmless >= 0)
+                (void) dup3(harmless, fd, O_CLOEXEC);
 }
 
 static void work_recognise(WorkerJob *job) {

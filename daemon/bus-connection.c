@@ -174,7 +174,8 @@ static int connection_open(BusConnection *bc) {
         if (r < 0)
                 return r;
 
-        return sd_bus_attach_event(bc->bus, bc->event, SD_EVENT_PRIORITY_NORMAL);
+        /* In a storm of errors too, callers are answered: they and the drains have turns by turns. */
+        return sd_bus_attach_event(bc->bus, bc->event, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
 static int on_connect_time(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -8,11 +8,15 @@
 #include "bus-record.h"
 #include "names.h"
 
+/* After a request for a device, before anything is drained. */
+#define PRIORITY_URGENT (SD_EVENT_PRIORITY_IMPORTANT - 5)
+
 struct BusPump {
         Ring *ring;
         Log *log;
         sd_bus *connection; /* NULL while there is none */
         sd_event_source *post_source;
+        sd_event_source *urgent_source;
         sd_event_source *more_source;
         uint64_t cursor;    /* what was emitted */
         unsigned in_flight; /* entries between the stored cursor and this one */
@@ -163,6 +167,15 @@ static int on_post(sd_event_source *source, void *userdata) {
         return 0;
 }
 
+/* In a storm of errors, what drains would never let us have our turn. */
+static int on_post_urgent(sd_event_source *source, void *userdata) {
+        BusPump *pump = userdata;
+
+        if (ring_is_behind(pump->ring, RING_READER_BUS))
+                (void) bus_pump_run(pump);
+        return 0;
+}
+
 /* Another turn of the loop is all that is wanted: the post source follows it. */
 static int on_more(sd_event_source *source, void *userdata) {
         return 0;
@@ -202,6 +215,14 @@ int bus_pump_new(sd_event *event, Ring *ring, Log *log, BusPump **ret) {
                 return r;
         (void) sd_event_source_set_description(pump->post_source, "bus-pump");
 
+        r = sd_event_add_post(event, &pump->urgent_source, on_post_urgent, pump);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(pump->urgent_source, PRIORITY_URGENT);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->urgent_source, "bus-pump-urgent");
+
         r = sd_event_add_defer(event, &pump->more_source, on_more, pump);
         if (r < 0)
                 return r;
@@ -220,6 +241,7 @@ BusPump *bus_pump_free(BusPump *pump) {
                 return NULL;
 
         pump->post_source = sd_event_source_disable_unref(pump->post_source);
+        pump->urgent_source = sd_event_source_disable_unref(pump->urgent_source);
         pump->more_source = sd_event_source_disable_unref(pump->more_source);
         free(pump);
         return NULL;

@@ -29,7 +29,9 @@ struct FdStoreEntry {
 
 struct FdStore {
         sd_event *event;
+        FdStoreListener listener;
         ServiceManager manager;
+        bool failed; /* the listener was told */
         FdStoreEntry *entries;
         sd_event_source *writable; /* owns a socket; there while the service manager's is full */
         sd_event_source *deferred; /* answers when nobody else does */
@@ -86,13 +88,21 @@ static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
+static void fdstore_say(FdStore *store, int error) {
+        if (error < 0 && !store->failed)
+                store->listener.failed(error, store->listener.userdata);
+        store->failed = error < 0;
+}
+
 /* Returns whether the message is dealt with: a service manager that is gone keeps nothing. */
 static bool fdstore_send(FdStore *store, const char *text, int fd) {
         int r, socket_fd;
 
         r = service_manager_send(&store->manager, text, strlen(text), fd, &socket_fd);
-        if (r != -EAGAIN)
+        if (r != -EAGAIN) {
+                fdstore_say(store, r);
                 return true;
+        }
 
         r = sd_event_add_io(
                 store->event, &store->writable, socket_fd, EPOLLOUT, on_writable, store);
@@ -239,18 +249,20 @@ static int fdstore_take_over(FdStore *store, int n, char **names) {
         return 0;
 }
 
-int fdstore_new(sd_event *event, FdStore **ret) {
+int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret) {
         _cleanup_(fdstore_freep) FdStore *store = NULL;
         char **names = NULL;
         int n, r;
 
         assert(event);
+        assert(listener);
         assert(ret);
 
         store = calloc(1, sizeof(*store));
         if (!store)
                 return -ENOMEM;
         store->event = sd_event_ref(event);
+        store->listener = *listener;
 
         r = service_manager_find(&store->manager);
         if (r < 0)

@@ -31,12 +31,18 @@ struct FdStoreSync {
         FdStoreSync *next; /* the store's */
 };
 
+typedef struct FdStoreListener {
+        /* The service manager cannot be told what to keep. Once, until it can again. */
+        void (*failed)(int error, void *userdata);
+        void *userdata;
+} FdStoreListener;
+
 /*
  * Takes over what the service manager kept for us. To be called once, before anything else opens
- * fds. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET is no address, or an error of sd-event or
+ * fds. *listener is copied. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET is no address, or an error of sd-event or
  * sd_listen_fds(3).
  */
-int fdstore_new(sd_event *event, FdStore **ret);
+int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret);
 /* Closes our fds. What the service manager has, it keeps. */
 FdStore *fdstore_free(FdStore *store);
 DEFINE_TRIVIAL_CLEANUP_FUNC(FdStore *, fdstore_free);

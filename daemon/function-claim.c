@@ -14,6 +14,9 @@
 /* The kernel is just handling an error: that takes tens of milliseconds. */
 #define OPEN_AGAIN_USEC (20 * USEC_PER_MSEC)
 
+/* For how long what happens to a node is our own doing. */
+#define OURS_USEC (100 * USEC_PER_MSEC)
+
 /* Left to itself, sd-event would take a quarter of a second. */
 #define ACCURACY_USEC (5 * USEC_PER_MSEC)
 
@@ -40,8 +43,10 @@ on_node_used(sd_event_source *source, const struct inotify_event *event, void *u
 
         assert(f);
 
-        /* Whoever has opened it while we wait for somebody else is who we wait for. */
-        if ((event->mask & IN_OPEN) && f->facts.waiting)
+        /* Whoever has opened it while we wait for somebody else is who we wait for. And what we did
+         * with it ourselves may be told late. */
+        if (((event->mask & IN_OPEN) && f->facts.waiting) ||
+            now_usec(CLOCK_MONOTONIC) < f->used_usec + OURS_USEC)
                 return 0;
 
         if (event->mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE)) {

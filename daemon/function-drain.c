@@ -207,7 +207,7 @@ static int on_errors_signalled(sd_event_source *source, int fd, uint32_t revents
         return 0;
 }
 
-static int on_more(sd_event_source *source, void *userdata) {
+static int on_more(sd_event_source *source, uint64_t usec, void *userdata) {
         Function *f = userdata;
 
         assert(f);
@@ -272,8 +272,10 @@ int function_watch(Function *f) {
         if (r < 0)
                 return r;
 
-        /* Runs at once: an error may have come before the eventfd was installed. */
-        r = sd_event_add_defer(f->context->event, &f->more_source, on_more, f);
+        /* Runs at once: an error may have come before the eventfd was installed. A timer, since of many
+         * defer sources sd-event would always let the same one go first. */
+        r = sd_event_add_time(
+                f->context->event, &f->more_source, CLOCK_MONOTONIC, 0, 1, on_more, f);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(f->more_source, "function-more");

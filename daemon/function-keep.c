@@ -116,8 +116,8 @@ int function_hand_over(const Function *f, Handover *handover) {
         assert(f);
         assert(handover);
 
-        if (!facts->held && !facts->claimed && !facts->released && !facts->permanent &&
-            !facts->recovery_limit && f->recoveries.total == 0 && f->former.device < 0)
+        if (!function_is_busy(f) && !facts->claimed && !facts->released && !facts->permanent &&
+            !facts->recovery_limit && f->recoveries.total == 0)
                 return 0;
 
         function = handover_add_function(handover);

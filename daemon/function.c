@@ -281,6 +281,7 @@ void function_finish(Function *f) {
         assert(f->activity != FUNCTION_IDLE);
 
         f->activity = FUNCTION_IDLE;
+        f->used_usec = now_usec(CLOCK_MONOTONIC);
         function_update(f);
         function_changed(f, FUNCTION_BECAME_IDLE);
         (void) function_unref(f);

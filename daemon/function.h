@@ -184,6 +184,7 @@ struct Function {
         uint64_t bound_usec; /* CLOCK_MONOTONIC, since when it is bound and settling */
         sd_event_source *claim_timer;
         sd_event_source *node_watch; /* tells that somebody used the node */
+        uint64_t used_usec;          /* CLOCK_MONOTONIC, when we used it last */
         uint64_t backoff_usec;
         uint64_t open_again_usec; /* for how long the kernel has been handling an error */
 

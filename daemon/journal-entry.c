@@ -56,12 +56,14 @@ static void begin(JournalEntry *entry) {
 static void add_kind(JournalEntry *entry,
                      const char *message_id,
                      int priority,
+                     uint64_t position,
                      const uint8_t stream_id[RING_STREAM_SIZE]) {
         add(entry, "MESSAGE_ID=%s", message_id);
         add(entry, "PRIORITY=%d", priority);
         add(entry, "SYSLOG_IDENTIFIER=" ERRORD_PROGRAM);
         add(entry, "DOCUMENTATION=" ERRORD_DOCUMENTATION);
         add_hex(entry, ERRORD_FIELD_STREAM_ID, stream_id, RING_STREAM_SIZE);
+        add(entry, ERRORD_FIELD_POSITION "=%" PRIu64, position);
 }
 
 static void add_function(JournalEntry *entry, const RecordIdentity *identity, uint32_t fh) {
@@ -133,7 +135,11 @@ add_error(JournalEntry *entry, const Record *record, const uint8_t stream_id[RIN
         bool full = record_ccdf(record, &ccdf) >= 0;
 
         add_error_message(entry, &record->identity, &pec, full ? &ccdf : NULL);
-        add_kind(entry, ERRORD_MESSAGE_ERROR_ID, severity_priority(pec.severity), stream_id);
+        add_kind(entry,
+                 ERRORD_MESSAGE_ERROR_ID,
+                 severity_priority(pec.severity),
+                 record->position,
+                 stream_id);
         add_function(entry, &record->identity, full ? ccdf.fh : record->identity.fh);
 
         add(entry, ERRORD_FIELD_SEQUENCE "=%" PRIu64, record->sequence);
@@ -165,7 +171,7 @@ add_lost(JournalEntry *entry, const Record *record, const uint8_t stream_id[RING
             who,
             record->lost,
             record->lost == 1 ? "error was" : "errors were");
-        add_kind(entry, ERRORD_MESSAGE_LOST_ID, LOG_WARNING, stream_id);
+        add_kind(entry, ERRORD_MESSAGE_LOST_ID, LOG_WARNING, record->position, stream_id);
         add_function(entry, &record->identity, record->identity.fh);
         add(entry, ERRORD_FIELD_LOST "=%" PRIu64, record->lost);
 }
@@ -208,7 +214,7 @@ add_recovery(JournalEntry *entry, const Record *record, const uint8_t stream_id[
                 break;
         }
 
-        add_kind(entry, ERRORD_MESSAGE_RECOVERY_ID, priority, stream_id);
+        add_kind(entry, ERRORD_MESSAGE_RECOVERY_ID, priority, record->position, stream_id);
         add_function(entry, identity, identity->fh);
         add(entry, ERRORD_FIELD_RECOVERY "=%s", recovery ? recovery : "unknown");
 }
@@ -243,6 +249,7 @@ int journal_entry_of_record(JournalEntry *entry,
 
 void journal_entry_of_gap(JournalEntry *entry,
                           uint64_t count,
+                          uint64_t position,
                           const uint8_t stream_id[RING_STREAM_SIZE]) {
         assert(entry);
         assert(stream_id);
@@ -251,11 +258,11 @@ void journal_entry_of_gap(JournalEntry *entry,
         add(entry,
             "MESSAGE=%" PRIu64
             " %s about errors of PCI functions %s missing here: journald did not "
-            "take %s. This is a gap in the journal only",
+            "take or keep %s. This is a gap in the journal only",
             count,
             count == 1 ? "entry" : "entries",
             count == 1 ? "is" : "are",
             count == 1 ? "it" : "them");
-        add_kind(entry, ERRORD_MESSAGE_LOST_ID, LOG_WARNING, stream_id);
+        add_kind(entry, ERRORD_MESSAGE_LOST_ID, LOG_WARNING, position, stream_id);
         add(entry, ERRORD_FIELD_LOST "=%" PRIu64, count);
 }

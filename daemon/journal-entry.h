@@ -6,10 +6,15 @@
  *
  * The forms are a promise, since matches in the journal are exact:
  *
- *   ZPCI_FID, ZPCI_FH        0x%08x ZPCI_PCHID, ZPCI_PEC     0x%04x ZPCI_DMAAS               0x%02x
- *   ZPCI_UID                 0x%x, as sysfs has it ZPCI_FAILING_ADDRESS     0x%x ZPCI_MVN,
- *   ZPCI_SEQUENCE, ZPCI_LOST  decimal ZPCI_RECORD, ZPCI_STREAM_ID         lower-case hexadecimal
- *   digits alone
+ *   0x%08x  ZPCI_FID, ZPCI_FH
+ *   0x%04x  ZPCI_PCHID, ZPCI_PEC
+ *   0x%02x  ZPCI_DMAAS
+ *   0x%x    ZPCI_UID (as sysfs has it), ZPCI_FAILING_ADDRESS
+ *   %u      ZPCI_MVN, ZPCI_SEQUENCE, ZPCI_POSITION, ZPCI_LOST
+ *   %02x…   ZPCI_RECORD, ZPCI_STREAM_ID: the digits alone
+ *
+ * ZPCI_STREAM_ID and ZPCI_POSITION together are the identity of an entry: it may be in the journal
+ * twice, after a crash of the daemon or of journald.
  *
  * A field that the entry knows nothing for is left out; only ZPCI_PEC of a uevent is 0x0000
  * (UNKNOWN).
@@ -42,8 +47,10 @@ int journal_entry_of_record(JournalEntry *entry,
 
 /*
  * Makes the announcement that count entries of the ring never came to the journal, and cannot come
- * any more. To the other readers of the ring they are not lost.
+ * any more; position is that of the last of them. To the other readers of the ring they are not
+ * lost.
  */
 void journal_entry_of_gap(JournalEntry *entry,
                           uint64_t count,
+                          uint64_t position,
                           const uint8_t stream_id[RING_STREAM_SIZE]);

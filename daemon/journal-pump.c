@@ -6,29 +6,33 @@
 #include "journal-entry.h"
 #include "journal-pump.h"
 
+/* After a request for a device, before anything is drained. */
+#define PRIORITY_URGENT (SD_EVENT_PRIORITY_IMPORTANT - 5)
+
 #define BATCH 64U /* entries in one go, before drains and everybody else have their turn */
 
 struct JournalPump {
         Ring *ring;
         Journal *journal;
         sd_event_source *post;
+        sd_event_source *urgent;
         sd_event_source *more;
         uint64_t untold; /* entries that were skipped and are not announced yet */
         JournalEntry entry;
 };
 
 /*
- * Says how many entries are missing before the cursor, if any are. Until journald took that, the
+ * Says how many entries are missing up to this position, if any are. Until journald took that, the
  * cursor stays where it is, so that not even a crash makes a silent gap.
  */
-static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
+static int journal_pump_announce(JournalPump *pump, uint64_t missed, uint64_t position) {
         uint64_t count = pump->untold + missed;
         int r;
 
         if (count == 0)
                 return 0;
 
-        journal_entry_of_gap(&pump->entry, count, ring_stream_id(pump->ring));
+        journal_entry_of_gap(&pump->entry, count, position, ring_stream_id(pump->ring));
         r = journal_send(pump->journal, pump->entry.fields, pump->entry.n_fields);
         if (r == -EAGAIN)
                 return r;
@@ -42,17 +46,18 @@ static int journal_pump_announce(JournalPump *pump, uint64_t missed) {
  * take it now.
  */
 static int journal_pump_step(JournalPump *pump) {
-        uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), missed = 0;
+        uint64_t cursor = ring_cursor(pump->ring, RING_READER_JOURNAL), before, missed = 0;
         const Record *record;
         int r;
 
         record = ring_next(pump->ring, &cursor, &missed);
+        before = record ? cursor - 1 : cursor;
 
-        r = journal_pump_announce(pump, missed);
+        r = journal_pump_announce(pump, missed, before);
         if (r < 0)
                 return r;
         if (missed > 0)
-                ring_set_cursor(pump->ring, RING_READER_JOURNAL, record ? cursor - 1 : cursor);
+                ring_set_cursor(pump->ring, RING_READER_JOURNAL, before);
         if (!record)
                 return 0;
 
@@ -81,6 +86,13 @@ static int journal_pump_run(sd_event_source *source, void *userdata) {
         return 0;
 }
 
+/* In a storm of errors, what drains would never let us have our turn. */
+static int journal_pump_urgent(sd_event_source *source, void *userdata) {
+        JournalPump *pump = userdata;
+
+        return ring_is_behind(pump->ring, RING_READER_JOURNAL) ? journal_pump_run(source, pump) : 0;
+}
+
 /* Post sources run after this one, as after any other: all it has to do is to be there. */
 static int journal_pump_more(sd_event_source *source, void *userdata) {
         return 0;
@@ -107,6 +119,14 @@ int journal_pump_new(sd_event *event, Ring *ring, Journal *journal, JournalPump 
                 return r;
         (void) sd_event_source_set_description(pump->post, "journal-pump");
 
+        r = sd_event_add_post(event, &pump->urgent, journal_pump_urgent, pump);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(pump->urgent, PRIORITY_URGENT);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->urgent, "journal-pump-urgent");
+
         /* Enabled once from the start: a former run may have left entries. */
         r = sd_event_add_defer(event, &pump->more, journal_pump_more, pump);
         if (r < 0)
@@ -122,6 +142,7 @@ JournalPump *journal_pump_free(JournalPump *pump) {
                 return NULL;
 
         sd_event_source_disable_unref(pump->post);
+        sd_event_source_disable_unref(pump->urgent);
         sd_event_source_disable_unref(pump->more);
         free(pump);
         return NULL;

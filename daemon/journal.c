@@ -2,9 +2,10 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdbool.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -208,6 +209,14 @@ static int journal_transmit(Journal *journal, struct iovec *iov, size_t n_iov) {
                         return r;
                 }
         }
+}
+
+bool journal_is_taken(const Journal *journal) {
+        int unread;
+
+        assert(journal);
+
+        return journal->fd < 0 || (ioctl(journal->fd, SIOCOUTQ, &unread) >= 0 && unread == 0);
 }
 
 int journal_send(Journal *journal, const struct iovec *fields, size_t n_fields) {

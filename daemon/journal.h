@@ -9,6 +9,7 @@
  * socket. An entry that is too large for a datagram goes as a sealed memfd.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 #include <systemd/sd-event.h>
@@ -40,6 +41,12 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Journal *, journal_free);
  *   other    the entry can never be sent
  */
 int journal_send(Journal *journal, const struct iovec *fields, size_t n_fields);
+
+/*
+ * Whether journald has taken everything from its socket that was sent, or its socket is gone. Only
+ * then is it of use to look for it in the journal.
+ */
+bool journal_is_taken(const Journal *journal);
 
 /*
  * For what the daemon says of itself: the same, but an entry that cannot be sent now waits in a

@@ -11,7 +11,8 @@
 #include "kmsg.h"
 
 #define KMSG_LINE_MAX 8192U /* CONSOLE_EXT_LOG_MAX of Linux: what a line is at most */
-#define KMSG_BATCH    64U   /* lines read before others get their turn */
+#define KMSG_BATCH    512U  /* lines read before others get their turn: one of each function */
+#define KMSG_REFUSALS 64U   /* lines in a row that the kernel may refuse to give out */
 #define KMSG_CATCH_UP 4096U /* lines read by who cannot wait: more than a storm of errors has */
 
 struct Kmsg {
@@ -185,7 +186,7 @@ static int kmsg_read(Kmsg *kmsg, int fd) {
          * line did not fit, and was skipped. Both go on behind it, or else they would go on for ever. */
         if (errno == EINTR || errno == EPIPE)
                 return 1;
-        if (errno == EINVAL && ++kmsg->n_refused < KMSG_BATCH)
+        if (errno == EINVAL && ++kmsg->n_refused < KMSG_REFUSALS)
                 return 1;
 
         return -errno;
@@ -256,6 +257,11 @@ int kmsg_open_fd(
                 return r;
         (void) TAKE_FD(owned);
         (void) sd_event_source_set_description(kmsg->source, "kmsg");
+        /* In a storm of errors too, the log is read before it is overwritten, and while it is known
+         * which records its lines belong to. */
+        r = sd_event_source_set_priority(kmsg->source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(kmsg);
         return 0;
@@ -271,7 +277,7 @@ static int kmsg_go_to_end(int fd, uint64_t *ret_sequence) {
         unsigned n_refused = 0;
         KmsgError error;
 
-        while (n_refused < KMSG_BATCH) {
+        while (n_refused < KMSG_REFUSALS) {
                 ssize_t n = read(fd, line, sizeof(line));
 
                 if (n == 0)

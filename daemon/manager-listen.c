@@ -49,6 +49,15 @@ static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
                 function_correct_inhibited(registry_get(m->registry, i));
 }
 
+static void on_store_failed(int error, void *userdata) {
+        Manager *m = userdata;
+
+        (void) log_warning(m->log,
+                           error,
+                           "The service manager does not keep the records and devices for the "
+                           "next run");
+}
+
 static void on_function_added(Function *f, void *userdata) {
         Manager *m = userdata;
 
@@ -199,6 +208,7 @@ void manager_listen(Manager *m) {
                 .changed = on_inhibitors_changed,
                 .userdata = m,
         };
+        m->store_listener = (FdStoreListener){ .failed = on_store_failed, .userdata = m };
         m->registry_listener = (RegistryListener){
                 .added = on_function_added,
                 .leaving = on_function_leaving,

@@ -11,6 +11,7 @@
 
 #include "bus.h"
 #include "fdstore.h"
+#include "journal-check.h"
 #include "journal-pump.h"
 #include "journal.h"
 #include "manager.h"
@@ -25,6 +26,7 @@ struct Manager {
         Log *log;
         Config config;
         sd_event *event;
+        FdStoreListener store_listener;
         FdStore *store;
         Handover former; /* until the functions are there */
         int handover_fd; /* the memfd, or negative */
@@ -37,6 +39,7 @@ struct Manager {
         Journal *journal;
         JournalPump *journal_pump;
         Worker *worker;
+        JournalCheck *journal_check;
         FunctionContext context;
         RegistryListener registry_listener;
         Registry *registry;

@@ -86,19 +86,29 @@ static int manager_open_ring(Manager *m) {
 static int manager_make_parts(Manager *m) {
         int r;
 
-        m->context = (FunctionContext){
-                .event = m->event,
-                .ring = m->ring,
-                .log = m->log,
-                .config = &m->config,
-                .store = m->store,
-                .inhibitors = m->inhibitors,
-        };
+        m->context.event = m->event;
+        m->context.ring = m->ring;
+        m->context.log = m->log;
+        m->context.config = &m->config;
+        m->context.store = m->store;
+        m->context.inhibitors = m->inhibitors;
 
         r = worker_new(m->event, WORKER_THREADS, &m->worker);
         if (r < 0)
                 return log_error(m->log, r, "Cannot start threads");
         m->context.worker = m->worker;
+
+        r = journal_check_new(
+                &(JournalCheckContext){
+                        .event = m->event,
+                        .ring = m->ring,
+                        .journal = m->journal,
+                        .worker = m->worker,
+                        .log = m->log,
+                },
+                &m->journal_check);
+        if (r < 0)
+                return log_error(m->log, r, "Cannot read back what the journal has");
 
         r = registry_new(&m->context, &m->registry_listener, &m->registry);
         if (r < 0)
@@ -158,7 +168,7 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         if (r < 0)
                 return log_error(log, r, "Cannot talk to the service manager ($NOTIFY_SOCKET)");
 
-        r = fdstore_new(m->event, &m->store);
+        r = fdstore_new(m->event, &m->store_listener, &m->store);
         if (r < 0)
                 return log_error(log, r, "Cannot take over what the service manager kept");
 
@@ -200,6 +210,7 @@ Manager *manager_free(Manager *m) {
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);
+        m->journal_check = journal_check_free(m->journal_check);
         m->inhibitors = inhibitors_free(m->inhibitors);
         handover_done(&m->former);
         m->handover_timer = sd_event_source_disable_unref(m->handover_timer);

@@ -14,8 +14,9 @@ static void on_kmsg_error(const KmsgError *error, void *userdata) {
         observer_hear_witness(o);
         pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
 
-        /* The rest of a long log comes before the timer: what there is no room for goes now. */
-        if (pairing_next_usec(o->pairing) <= now)
+        /* The rest of a long log comes before the timer: what there is no room for goes now. (What has
+         * waited its time does not: its record may be drained before the timer has its turn.) */
+        if (pairing_next_usec(o->pairing) == 0)
                 observer_time_is_up(o, now);
 }
 

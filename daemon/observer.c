@@ -196,6 +196,10 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
         r = sd_event_source_set_priority(o->timer, SD_EVENT_PRIORITY_NORMAL + 10);
         if (r < 0)
                 return r;
+        /* As soon as they are drained, records are taken in: their lines may be read next. */
+        r = sd_event_source_set_priority(o->post_source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r < 0)
+                return r;
         (void) sd_event_source_set_description(o->timer, "observer-due");
         (void) sd_event_source_set_description(o->post_source, "observer-post");
 

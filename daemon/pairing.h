@@ -132,5 +132,8 @@ void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec);
  * sources.
  */
 bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
-/* When pairing_due() will have something next, UINT64_MAX if nothing waits. */
+/*
+ * When pairing_due() will have something next, UINT64_MAX if nothing waits; 0 if more waits than
+ * there is room for.
+ */
 uint64_t pairing_next_usec(const Pairing *pairing);

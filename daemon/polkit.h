@@ -53,9 +53,10 @@ Polkit *polkit_free(Polkit *polkit);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Polkit *, polkit_free);
 
 /*
- * Asks whether the sender of the call may do what *question is about. For a method handler, which
- * returns what this returns: 1, or a negative errno, which sd-bus replies. The call is kept as long
- * as the question is open, file descriptors included: check its arguments first.
+ * Asks whether the sender of the call may do what *question is about. For the handler of a method
+ * that is SD_BUS_VTABLE_UNPRIVILEGED (of others sd-bus asks by itself, and waits), which returns
+ * what this returns: 1, or a negative errno, which sd-bus replies. The call is kept as long as the
+ * question is open, file descriptors included: check its arguments first.
  *
  * If the sender may not, the reply is one of the errors
  *   org.freedesktop.DBus.Error.AccessDenied                       polkit says no, or cannot be asked

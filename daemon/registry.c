@@ -274,24 +274,24 @@ Function *registry_by_address(const Registry *registry, const char *address) {
         return entry ? entry->function : NULL;
 }
 
-Function *registry_by_handle(const Registry *registry, uint32_t fh) {
+static bool function_has_handle(const Function *function, uint32_t fh) {
         uint32_t now;
 
+        return sysfs_read_handle(function->sysfs.address, &now) >= 0 && now == fh;
+}
+
+Function *registry_by_handle(const Registry *registry, uint32_t fh) {
         assert(registry);
 
-        for (size_t i = 0; i < registry->n_entries; i++) {
-                Function *function = registry->entries[i].function;
+        /* Those that had it when they were last looked at are the likely ones. */
+        for (int likely = 1; likely >= 0; likely--)
+                for (size_t i = 0; i < registry->n_entries; i++) {
+                        Function *function = registry->entries[i].function;
 
-                if (function->sysfs.fh == fh)
-                        return function;
-        }
-
-        for (size_t i = 0; i < registry->n_entries; i++) {
-                Function *function = registry->entries[i].function;
-
-                if (sysfs_read_handle(function->sysfs.address, &now) >= 0 && now == fh)
-                        return function;
-        }
+                        if ((function->sysfs.fh == fh) == (likely == 1) &&
+                            function_has_handle(function, fh))
+                                return function;
+                }
 
         return NULL;
 }

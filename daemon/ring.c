@@ -216,6 +216,10 @@ void ring_set_cursor(Ring *ring, RingReader reader, uint64_t position) {
         RING_STORE(ring->image->header.cursors[reader], position);
 }
 
+bool ring_is_behind(const Ring *ring, RingReader reader) {
+        return ring_head(ring) - ring_cursor(ring, reader) > ring->n_slots / 2;
+}
+
 uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]) {
         const RingHeader *header;
 

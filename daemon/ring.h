@@ -141,6 +141,11 @@ uint64_t ring_cursor_after(const Ring *ring, uint64_t sequence);
 
 uint64_t ring_cursor(const Ring *ring, RingReader reader);
 void ring_set_cursor(Ring *ring, RingReader reader, uint64_t position);
+/*
+ * Whether more than half the ring waits for a reader. Then publishing goes before draining: what is
+ * overwritten is lost to that reader, and gets no better by more that comes.
+ */
+bool ring_is_behind(const Ring *ring, RingReader reader);
 
 /*
  * How far the kernel log was read, and in which boot (16 bytes of the boot id). UINT64_MAX if it

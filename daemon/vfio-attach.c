@@ -28,6 +28,14 @@ static int read_link(const char *path, char ret[static PATH_MAX]) {
         return 0;
 }
 
+/* Not one with O_PATH, which has the name of a file that it can do nothing with. */
+static bool fd_is_open(int fd) {
+        int flags;
+
+        flags = fcntl(fd, F_GETFL);
+        return flags >= 0 && !(flags & O_PATH);
+}
+
 /* The kernel answers this by itself, whoever stands behind the fd. */
 static bool fd_is(int fd, const char *wanted) {
         char path[sizeof("/proc/self/fd/") + 16], target[PATH_MAX];
@@ -73,7 +81,7 @@ static bool fd_is_cdev(int fd) {
 }
 
 bool vfio_is_eventfd(int fd) {
-        return fd_is(fd, EVENTFD_LINK);
+        return fd_is_open(fd) && fd_is(fd, EVENTFD_LINK);
 }
 
 int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
@@ -85,7 +93,7 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
         assert(ret_problem);
 
         *ret_problem = (VfioProblem){ 0 };
-        if (!fd_is(fd, DEVICE_LINK) && !fd_is_cdev(fd))
+        if (!fd_is_open(fd) || (!fd_is(fd, DEVICE_LINK) && !fd_is_cdev(fd)))
                 return vfio_problem(ret_problem, -ENOTTY, "it is no VFIO device");
 
         device = vfio_device_new();

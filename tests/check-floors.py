@@ -8,7 +8,8 @@ so that a new module has to be given a floor here.
 
     check-floors.py FOLDER...
 
-The daemon and the tool stand on the same floors 0 and 1 of common/, and do not know each other.
+The daemon, the tool and the hook stand on the same floors 0 and 1 of common/, and do not know each
+other.
 """
 
 import pathlib
@@ -28,15 +29,22 @@ FLOORS = {
         ['vfio', 'worker', 'sysfs', 'uevent', 'kmsg', 'witness', 'journal', 'fdstore', 'notify',
          'service-manager', 'handover'],
         ['function', 'inhibitor', 'registry', 'observer'],
-        ['bus', 'polkit', 'alert', 'journal-pump'],
+        ['bus', 'polkit', 'alert', 'journal-check', 'journal-pump'],
         ['manager', 'main'],
     ],
     'ctl': [
         COMMON[0] + ['text'],
         COMMON[1] + ['address', 'hex', 'follow', 'describe'],
-        ['context', 'bus-json', 'client', 'output', 'pager'],
-        ['functions', 'monitor'],
+        ['context', 'agent', 'bus-json', 'client', 'command', 'output', 'pager'],
+        ['functions', 'monitor', 'action', 'inhibitors'],
         ['verb'],
+        ['options', 'main'],
+    ],
+    'libvirt': [
+        COMMON[0],
+        COMMON[1] + ['domain-xml', 'holder', 'subject'],
+        ['input', 'journal-line', 'release'],
+        ['hook'],
         ['main'],
     ],
 }

@@ -8,6 +8,7 @@ import pytest
 import deadline
 from bus import Bus
 from errctl import Errctl
+from hook import Hook
 from monitor import Monitor
 from published import Published
 from service import Service
@@ -29,6 +30,7 @@ WRITE_CONFIG = 'mkdir -p /run/zpci-errord.conf.d; cat > /run/zpci-errord.conf.d/
 def pytest_addoption(parser):
     parser.addoption('--daemon-wrapper', default='', metavar='COMMAND',
                      help='run the daemon under this, for example "valgrind --error-exitcode=99"')
+    parser.addoption('--storm-seconds', default=3, type=float, metavar='SECONDS', help='how long a storm takes')
 
 
 def pytest_configure(config):
@@ -109,3 +111,9 @@ def errctl(request, build, bus):
     errctl = Errctl(build / 'ctl' / 'zpci-errctl', bus, shlex.split(request.config.getoption('--daemon-wrapper')))
     yield errctl
     errctl.close()
+
+
+@pytest.fixture
+def hook(build, bus):
+    """libvirt's hook. Not under the daemon's wrapper: it has two seconds, whatever that makes slower."""
+    return Hook(build / 'libvirt' / '50-zpci-errord', bus)

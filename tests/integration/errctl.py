@@ -79,10 +79,15 @@ class Errctl:
         os.close(ours)
         return text.decode().replace('\r\n', '\n')
 
+    def spawn(self, *arguments, stdin=subprocess.DEVNULL, wrapper=(), **environment):
+        """Runs it while the test goes on."""
+        follower = Follower(self.command(*arguments, wrapper=wrapper, **environment), stdin)
+        self._followers.append(follower)
+        return follower
+
     def follow(self, *arguments, **environment):
         """Runs `monitor` and waits until it follows: what comes now it has to print."""
-        follower = Follower(self.command(*arguments, **environment))
-        self._followers.append(follower)
+        follower = self.spawn(*arguments, **environment)
         follower.wait_notice('Waiting for errors')
         return follower
 
@@ -92,10 +97,10 @@ class Errctl:
 
 
 class Follower:
-    """`zpci-errctl monitor`, while it runs: its lines, and what it says on standard error."""
+    """A command that goes on, like `monitor`: its lines, and what it says on standard error."""
 
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    def __init__(self, command, stdin):
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, bufsize=0)
         self._read = {self.process.stdout: b'', self.process.stderr: b''}
 
@@ -143,6 +148,23 @@ class Follower:
         self._wait_until(lambda: len(found()) >= count, f'{count} records of {PROGRAM}')
         assert len(found()) == count, found()
         return found()
+
+    def tell(self, *lines):
+        """Types them on its standard input, a pipe."""
+        self.process.stdin.write(''.join(f'{line}\n' for line in lines).encode())
+
+    def wait_exit(self):
+        """Its exit status, negative for the signal that ended it, once nobody can print anything for it any more."""
+        deadline = Deadline(20, lambda: f'the end of {PROGRAM}; have {self.lines}, {self.notices}')
+        streams = list(self._read)
+        while streams:
+            deadline.readable(*streams)
+            for stream in select.select(streams, [], [], 0)[0]:
+                part = os.read(stream.fileno(), 65536)
+                self._read[stream] += part
+                if not part:
+                    streams.remove(stream)
+        return self.process.wait(scaled(20))
 
     def freeze(self):
         """Stops it as SIGSTOP does, and returns when it stands."""

@@ -128,11 +128,12 @@ def close_when_requested(request, *fds):
 
 def attach_and_leave(device, request, rounds):
     """Is gone from the bus before there is an answer, each time."""
-    import dbus.types
+    import dbus.lowlevel
     for _ in range(rounds):
-        options = dbus.Dictionary({'Request': dbus.types.UnixFd(request)}, signature='sv')
-        connection.call_async(NAME, MANAGER, INTERFACE, 'Attach', 'ha{sv}', [dbus.types.UnixFd(device), options],
-                              lambda *_: None, lambda *_: None)
+        call = dbus.lowlevel.MethodCallMessage(NAME, MANAGER, INTERFACE, 'Attach')
+        call.append(dbus.types.UnixFd(device), dbus.Dictionary({'Request': dbus.types.UnixFd(request)}, signature='sv'),
+                    signature='ha{sv}')
+        connection.send_message(call)
         connection.flush()
         join()
 

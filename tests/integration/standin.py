@@ -9,6 +9,8 @@ As a program, obeys one command a line:
     repeat N                its signal once more
     forget N                N is the oldest record from now on
     refuse, allow           what becomes of calls
+    claim leave|ERROR TEXT  a claim has it leave the bus, or gets this error
+    keep, release           what becomes of calls to release the function
 """
 import os
 import subprocess
@@ -58,12 +60,24 @@ def main():
         def ErrorReported(self, address, fid, pec, text, severity, sequence, usec, details):
             pass
 
+        @dbus.service.method(name + '.Function')
+        def Claim(self):
+            if self.claim == ('leave',):
+                os._exit(0)
+            raise dbus.DBusException(' '.join(self.claim[1:]), name=self.claim[0])
+
+        @dbus.service.method(name + '.Function', in_signature='ta{sv}')
+        def Release(self, grace_usec, options):
+            if manager.keep:
+                raise dbus.DBusException('mine', name='org.freedesktop.DBus.Error.Failed')
+
     class Manager(dbus.service.Object):
         def __init__(self, bus):
             super().__init__(bus, manager_path)
             self.function = Function(bus, manager_path + '/function/00000010')
             self.records = {}
             self.refuse = False
+            self.keep = False
 
         @dbus.service.method('org.freedesktop.DBus.ObjectManager', out_signature='a{oa{sa{sv}}}')
         def GetManagedObjects(self):
@@ -78,6 +92,12 @@ def main():
             oldest = min(self.records, default=last + 1)
             found = [self.records[number] for number in sorted(self.records) if number > after]
             return STREAM, oldest, last, found[:most or MOST]
+
+        @dbus.service.method(name + '.Manager', in_signature='s', out_signature='o')
+        def GetFunctionByAddress(self, address):
+            if self.refuse:
+                raise dbus.DBusException('not now', name='org.freedesktop.DBus.Error.Failed')
+            return manager_path + '/function/00000010'
 
         def add(self, number, text='OORANGE'):
             self.records[number] = (
@@ -101,8 +121,12 @@ def main():
             elif command == 'forget':
                 self.records = {number: record for number, record in self.records.items()
                                 if number >= int(arguments[0])}
+            elif command == 'claim':
+                self.function.claim = arguments
             elif command in ('refuse', 'allow'):
                 self.refuse = command == 'refuse'
+            elif command in ('keep', 'release'):
+                self.keep = command == 'keep'
             else:
                 print(command, flush=True)
 

@@ -152,5 +152,5 @@ def test_service_manager_that_is_gone(sim, daemon, journald, published, tmp_path
     wrap(daemon, 'env', f'NOTIFY_SOCKET={tmp_path}/nobody')
     daemon.start('--policy=claim', ready=False, **TO_JOURNAL)
     published.monitor.wait_owner()
-    told(journald, 'The service manager does not keep the records for the next run')
+    told(journald, 'The service manager does not keep the records and devices for the next run')
     bystander.check()

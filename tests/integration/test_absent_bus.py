@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The system bus is not there, hangs, goes away or refuses us: records go to the journal meanwhile, and to the
 bus as soon as that works, by itself."""
+import subprocess
+import sys
+
 from bystander import FAST, TO_JOURNAL, Bystander, told
-from monitor import Monitor
-from published import MESSAGE_IDS, Published
+from monitor import MANAGER, Monitor
+from published import MANAGER_INTERFACE, MESSAGE_IDS, Published
 
 A = '0001:00:00.0'
 ERROR = 'MESSAGE_ID=' + MESSAGE_IDS['ERROR']
@@ -106,6 +109,72 @@ def test_bus_hangs(sim, daemon, journald, bus, published):
     bus.thaw()
     assert [error.sequence for error in published.errors(21)] == list(range(1, 22))
     published.wait_objects()
+
+
+def flood(sim, count):
+    """`count` records and some, without a recovery in between; returns how many."""
+    sim.set(A, endless=1)
+    sim.error(A, pec=2, force=1)
+    sim.wait(A, f'read>={count}')
+    sim.set(A, endless=0)
+    # Behind all of them one more. (That it is drained is a sign that these are.)
+    sim.error(A, pec=3, force=1)
+    return sim.wait(A, 'pending=0')['read']
+
+
+def wait_last(monitor, count):
+    """Waits for the last error, without looking at all that came before each time."""
+    monitor.wait_until(lambda: monitor.signals and monitor.signals[-1].member == 'ErrorReported'
+                       and monitor.signals[-1].args[5] == count, f'error {count}', 30)
+
+
+def test_crash_while_the_bus_hangs(sim, daemon, journald, bus, monitor, configure):
+    """The signals that sd-bus keeps for a bus that takes none die with the daemon: the next run emits them.
+    None is missing, and those that come twice are the same."""
+    configure('[Errord]\nSettleSec=0\nRecovery=none\nRecords=8192\n')
+    sim.add(A, fid=0x10, **FAST)
+    claim(daemon)
+    sim.wait(A, 'err_armed=1')
+    bus.freeze()
+    count = flood(sim, 4000)
+    journald.wait(ERROR, count=count)
+    daemon.kill()
+    bus.thaw()
+    claim(daemon)
+    wait_last(monitor, count)
+    seen = {}
+    for signal in monitor.named('ErrorReported'):
+        assert seen.setdefault(signal.args[5], signal.args) == signal.args
+    assert sorted(seen) == list(range(1, count + 1))
+
+
+NEVER_READS = """
+import dbus, dbus.bus, sys
+connection = dbus.bus.BusConnection(sys.argv[1])
+connection.add_match_string("type='signal',sender='org.zpci.Errord1'")
+print('ready', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_subscriber_never_reads(sim, daemon, journald, bus, monitor, configure):
+    """Others get all signals, callers their answers, and whoever wants the function has it at once."""
+    configure('[Errord]\nSettleSec=0\nRecovery=none\nRecords=8192\n')
+    sim.add(A, fid=0x10, **FAST)
+    claim(daemon)
+    sim.wait(A, 'err_armed=1')
+    idler = subprocess.Popen([sys.executable, '-c', NEVER_READS, bus.address],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert idler.stdout.readline() == b'ready\n'
+        count = flood(sim, 6000)
+        wait_last(monitor, count)
+        assert [signal.args[5] for signal in monitor.named('ErrorReported')] == list(range(1, count + 1))
+        assert monitor.get(MANAGER, MANAGER_INTERFACE, 'LastSequence') == count
+        assert sim.unbind(A)['ms'] < 1000
+    finally:
+        idler.kill()
+        idler.communicate()
 
 
 def test_bus_refuses_the_name(sim, daemon, journald, bus, tmp_path):

@@ -130,9 +130,10 @@ def test_life(sim, daemon, published, start):
         assert owner.wait_count(err, 1) == 1
         state = sim.state(address)
         assert (state['pending'], state['held'], state['resets'], state['opens']) == (1, 1, 5, 1)
-        assert published.errors(6, fid)[-1].details['Source'] == 'kmsg'
-        assert owner.read_count(owner.notify) == 0
 
+    for _, fid, _, _ in functions:
+        assert published.errors(6, fid)[-1].details['Source'] == 'kmsg'
+        assert owners[fid].read_count(owners[fid].notify) == 0
     assert devices(daemon, sim) == []
     assert published.get(0x10, 'Lost') == 0 and published.all_lost() == []
 
@@ -338,7 +339,8 @@ def test_stop(sim, daemon, published, attached):
     daemon.process.terminate()
     daemon.thaw()
     assert daemon.wait_exit() == 0
-    assert [(error.pec, error.details['Source']) for error in published.errors(1, FID)] == [(4, 'vfio')]
+    signal, = published.monitor.wait('ErrorReported')
+    assert (signal.args[2], signal.args[7]['Source']) == (4, 'vfio')
     state = sim.state(A)
     assert (state['held'], state['resets'], state['frozen']) == (1, 0, 1)
     assert owner.read_count(owner.notify) == 1

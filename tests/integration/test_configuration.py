@@ -15,7 +15,7 @@ A = '0001:00:00.0'
 
 def records(daemon):
     """How many records the ring has room for: what Records= says."""
-    (_, fd), = daemon.notify.fds()
+    fd = dict(daemon.notify.fds())['ring']
     header = os.pread(fd, 4096, 0)
     return int.from_bytes(header[28:32], sys.byteorder)
 

@@ -84,7 +84,7 @@ def test_properties(sim, daemon, published):
     published.wait_objects(0x10)
     expected = {
         'Address': A, 'Fid': 0x10, 'Uid': 7, 'Pchid': 0x1c4, 'Pfgid': 5, 'Vfn': 3, 'Pft': 0x0b, 'PftName': 'NVMe',
-        'State': 'observed', 'StateReason': 'policy', 'ErrorInterface': 'none', 'Recovery': 'none',
+        'State': 'observed', 'StateReason': 'policy', 'Holder': '', 'ErrorInterface': 'none', 'Recovery': 'none',
         'Driver': 'vfio-pci', 'FunctionHandle': 0x80020000,
         'Records': 0, 'Lost': 0, 'LastPec': 0, 'LastErrorUSec': 0,
     }

@@ -54,7 +54,7 @@ ADDRESS      FID        PCHID  TYPE    DRIVER   STATE    REASON RECORDS LOST LAS
     assert [function['address'] for function in functions] == [A, B, C]
     assert functions[1] == {
         'address': B, 'fid': 0xabcdef01, 'uid': 0x22, 'pchid': 0x1c4, 'pfgid': functions[1]['pfgid'], 'vfn': 3,
-        'pft': 2, 'pft_name': 'ROCE', 'state': 'observed', 'state_reason': 'busy', 'error_interface': 'none',
+        'pft': 2, 'pft_name': 'ROCE', 'state': 'observed', 'state_reason': 'busy', 'holder': '', 'error_interface': 'none',
         'recovery': 'none', 'driver': 'vfio-pci', 'function_handle': 0x80030000,
         'records': 0, 'lost': 0, 'last_pec': 0, 'last_error_usec': 0,
     }
@@ -77,6 +77,7 @@ def test_show(host, errctl, published):
          Driver: vfio-pci
 Function handle: 0x80020000
           State: claimed: the daemon holds its device and takes full records
+         Holder: -
        Recovery: recovered
 Error interface: ccdf
         Records: 1
@@ -194,9 +195,9 @@ def test_help(errctl):
     help_text = errctl('--help')
     assert errctl('-h') == help_text
     commands = re.findall(r'^  ([a-z][a-z-]*) ', help_text, re.M)
-    assert commands == ['list', 'show', 'monitor', 'decode']
+    assert commands == ['list', 'show', 'monitor', 'decode', 'claim', 'release', 'reset', 'inhibit']
     # The second column is one column.
-    assert len({re.match(r'  \S+( \S+)?  +', line).end() for line in help_text.splitlines()
+    assert len({re.match(r'  \S+( \S+)*?  +', line).end() for line in help_text.splitlines()
                 if re.match('  [a-z]', line)}) == 1
     for command in commands:
         text = errctl(command, '--help')
@@ -272,4 +273,11 @@ def test_completion(host, errctl, build, bus):
     assert offered('zpci-errctl show ') == [A, 'fid:10', 'pchid:104', B, 'fid:abcdef01', 'pchid:1c4',
                                             C, 'fid:30', 'pchid:104']
     assert offered('zpci-errctl --no-legend monitor 0002:0') == ['0002:00:00.0'[len('0002:'):]]
+    assert offered('zpci-errctl release --w') == ['--who=']
+    assert offered('zpci-errctl list --w') == []
+    for command in 'claim', 'release', 'reset', 'inhibit':
+        assert offered(f'zpci-errctl {command} fid:1') == ['10']
+    assert set(offered('zpci-errctl inhibit 0001:00:00.0 -- systemd-inhi')) == {'systemd-inhibit'}
+    assert offered('zpci-errctl inhibit 0001:00:00.0 -- zpci-errctl li') == ['list']
+    assert offered('zpci-errctl show -- 0') == []
     assert offered('zpci-errctl list 0') == []

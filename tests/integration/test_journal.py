@@ -118,6 +118,54 @@ def test_journald_starts_late(sim, daemon, journald, published):
     told(journald, 'appeared, bound to vfio-pci')
 
 
+def killed_with_entries(sim, daemon, journald, published, count):
+    """journald is killed when it has taken `count` errors and what follows from them, but written none."""
+    claim(sim, daemon, 1)
+    sim.error(A, pec=2)
+    published.errors(1)
+    sim.wait(A, 'frozen=0')
+    journald.freeze()
+    for number in range(1, 1 + count):
+        sim.wait(A, f'frozen=0,pending=0,resets={number}')
+        sim.error(A, pec=2)
+    published.monitor.wait('RecoveryChanged', count=2 * (1 + count))
+    journald.kill()
+
+
+def identities(entries):
+    return [(entry['ZPCI_STREAM_ID'], int(entry['ZPCI_POSITION'])) for entry in entries]
+
+
+def check_sent_again(journald, count):
+    """Errors 1 to `count` and their recoveries are there, each once."""
+    journald.wait(ERROR, count=count)
+    journald.wait(RECOVERY, count=2 * count)
+    entries = journald.entries(ERROR, '+', RECOVERY)
+    assert sorted(sequences(journald.entries(ERROR))) == list(range(1, count + 1))
+    stream, = {stream for stream, _ in identities(entries)}
+    assert sorted(identities(entries)) == [(stream, position) for position in range(1, 3 * count + 1)]
+
+
+def test_journald_killed(sim, daemon, journald, published):
+    """What journald had taken and not written is written by the next one. (With a service manager that keeps
+    its sockets this is one entry at most, without it all that waited in the socket.)"""
+    killed_with_entries(sim, daemon, journald, published, 10)
+    journald.start()
+    told(journald, 'entries that journald had taken are not in the journal')
+    check_sent_again(journald, 11)
+    assert journald.entries(LOST) == []
+
+
+def test_journald_and_daemon_killed(sim, daemon, journald, published):
+    """The next run knows what its former one does not know to be stored."""
+    killed_with_entries(sim, daemon, journald, published, 10)
+    daemon.kill()
+    journald.start()
+    daemon.start('--policy=claim', **TO_JOURNAL)
+    told(journald, 'entries that journald had taken are not in the journal')
+    check_sent_again(journald, 11)
+
+
 def flood(sim, count):
     """More than `count` records of one function, without any recovery in between; returns how many."""
     sim.set(A, endless=1)

@@ -49,12 +49,14 @@ def outcome(address, *call):
         client.close()
 
 
+def as_operator(function):
+    return run_as(OPERATOR, OPERATOR, [grp.getgrnam('adm').gr_gid], function)
+
+
 @pytest.fixture
 def operator(bus):
     """operator(PATH, INTERFACE, METHOD, SIGNATURE, ARGUMENT…): what comes of this call of his."""
-    def call(*arguments):
-        return run_as(OPERATOR, OPERATOR, [grp.getgrnam('adm').gr_gid], lambda: outcome(bus.address, *arguments))
-    return call
+    return lambda *call: as_operator(lambda: outcome(bus.address, *call))
 
 
 def claim(operator):
@@ -71,11 +73,13 @@ def test_absent(running, published, operator):
     assert 'polkit' not in running.stderr
 
 
+INHIBIT = MANAGER, MANAGER_INTERFACE, 'Inhibit', 'asss', [A], 'somebody', 'for a test'
+LIST_INHIBITORS = MANAGER, MANAGER_INTERFACE, 'ListInhibitors'
+
+
 def test_each_action_by_itself(running, published, polkit, operator):
     release = F, FUNCTION, 'Release', 'ta{sv}', 0, dbus.Dictionary({'who': 'somebody'}, signature='sv')
     reset = F, FUNCTION, 'Reset'
-    inhibit = MANAGER, MANAGER_INTERFACE, 'Inhibit', 'asss', [A], 'somebody', 'for a test'
-    list_inhibitors = MANAGER, MANAGER_INTERFACE, 'ListInhibitors'
 
     def refused(*call):
         error, text = operator(*call)
@@ -99,8 +103,19 @@ def test_each_action_by_itself(running, published, polkit, operator):
     assert published.get(0x10, 'Holder') == 'somebody'
 
     polkit.allow('claim', 'release', 'reset', 'attach')
-    assert refused(*inhibit)
-    assert operator(*list_inhibitors) == (None, [])  # this only looks
+    assert refused(*INHIBIT)
+    assert operator(*LIST_INHIBITORS) == (None, [])  # this only looks
+
+
+def test_who_inhibits(running, polkit, bus):
+    """The bus knows whose call it was."""
+    def inhibit_and_list():
+        error, inhibitor = outcome(bus.address, *INHIBIT)
+        assert error is None, inhibitor
+        return os.getpid(), outcome(bus.address, *LIST_INHIBITORS)
+    polkit.allow('inhibit')
+    pid, listed = as_operator(inhibit_and_list)
+    assert listed == (None, [([A], 'somebody', 'for a test', OPERATOR, pid)])
 
 
 def test_late(sim, running, published, polkit, operator):
@@ -131,7 +146,7 @@ def test_caller_leaves(running, published, polkit, bus):
 
     reader, leave = os.pipe()
     with ThreadPoolExecutor(1) as elsewhere:
-        gone = elsewhere.submit(run_as, OPERATOR, OPERATOR, [grp.getgrnam('adm').gr_gid], claim_and_leave)
+        gone = elsewhere.submit(as_operator, claim_and_leave)
         polkit.wait_asked()
         os.write(leave, b'\n')
         gone.result(scaled(10))

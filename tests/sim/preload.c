@@ -56,6 +56,12 @@ int sim_result(long r) {
 static bool open_ours(const char *path, int flags, int *ret) {
         Sim *sim;
 
+        /* umockdev's library looks for an emulation of its ioctls, and forgets the socket. */
+        if (path && strcmp(path, "/dev/null") == 0) {
+                *ret = (int) syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+                return true;
+        }
+
         if (!path || strncmp(path, "/dev/", 5) != 0)
                 return false;
         sim = sim_here();

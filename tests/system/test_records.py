@@ -3,6 +3,7 @@
 import pytest
 
 from container import UNIT
+from deadline import Deadline
 
 FUNCTIONS = 100
 ADDRESS = '0001:00:00.0'
@@ -44,20 +45,45 @@ def test_observed(machine, sim, monitor):
     assert reported.args[7]['Source'] == 'kmsg'
 
 
+def burst(sim, monitor):
+    """An error of each of many functions, and its recovery."""
+    sim.add_many(FUNCTIONS, open_ms=1, reset_ms=1, eagain_ms=1)
+    for address in sim.list():
+        sim.wait(address, 'err_armed=1')
+        sim.error(address, pec=2)
+    monitor.wait('RecoveryChanged', count=FUNCTIONS, where=lambda it: it.args[2] == 'recovered')
+    return 3 * FUNCTIONS
+
+
+def check_stored(machine, count):
+    """All entries of the stream are in the journal, some of them more than once, perhaps."""
+    missing = set(range(1, count + 1))
+    deadline = Deadline(60, lambda: f'entries {sorted(missing)}')
+    while missing:
+        deadline.left()
+        machine.wait_journal(f'ZPCI_POSITION={min(missing)}', seconds=60)
+        missing -= {int(entry['ZPCI_POSITION']) for entry in machine.journal('SYSLOG_IDENTIFIER=zpci-errord')
+                    if 'ZPCI_POSITION' in entry}
+
+
+def test_dropped_by_journald(claiming, sim, monitor):
+    """What journald drops, it is sent again, until it is there: the daemon's user may read that back."""
+    claiming.drop_in('strict', 'LogRateLimitIntervalSec=1s\nLogRateLimitBurst=20')
+    claiming.systemctl('restart', UNIT)
+    count = burst(sim, monitor)
+    claiming.wait_journal(f'_SYSTEMD_UNIT={UNIT}', 'PRIORITY=4')
+    check_stored(claiming, count)
+
+
 def test_rate_limits(claiming, sim, monitor):
     """journald drops what comes too fast, silently; none of ours. A default that is stricter than
     the installed one shows with few entries that it is the unit's own limit that counts."""
     claiming.write('/etc/systemd/journald.conf.d/strict.conf',
                    '[Journal]\nRateLimitIntervalSec=1h\nRateLimitBurst=10\n')
     claiming.systemctl('restart', 'systemd-journald')
-    sim.add_many(FUNCTIONS, open_ms=1, reset_ms=1, eagain_ms=1)
-    addresses = sim.list()
-    for address in addresses:
-        sim.wait(address, 'err_armed=1')
-        sim.error(address, pec=2)
-    monitor.wait('RecoveryChanged', count=FUNCTIONS, where=lambda it: it.args[2] == 'recovered')
+    burst(sim, monitor)
 
     entries = claiming.journal(f'_SYSTEMD_UNIT={UNIT}', 'ZPCI_RECOVERY=recovered')
-    assert {entry['ZPCI_ADDRESS'] for entry in entries} == set(addresses)
+    assert {entry['ZPCI_ADDRESS'] for entry in entries} == set(sim.list())
     entries = claiming.journal(f'MESSAGE_ID={ERROR_ID}')
     assert [int(entry['ZPCI_SEQUENCE']) for entry in entries] == list(range(1, FUNCTIONS + 1))

@@ -81,7 +81,7 @@ void bus_fixture_setup(BusFixture *fixture, uint32_t slots) {
         assert_true(sd_event_new(&fixture->event) >= 0);
         assert_int_equal(ring_open(-EBADF, slots, &fixture->ring, &origin), 0);
         assert_int_equal(log_new(&fixture->log), 0);
-        assert_int_equal(fdstore_new(fixture->event, &fixture->store), 0);
+        assert_int_equal(fdstore_new(fixture->event, &(FdStoreListener){ 0 }, &fixture->store), 0);
         assert_int_equal(inhibitors_new(fixture->event,
                                         fixture->store,
                                         &(InhibitorsListener){ .changed = on_inhibitors_changed },

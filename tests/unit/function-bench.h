@@ -74,7 +74,7 @@ static inline int bench_setup(void **state) {
         b->config.function.settle_usec = 0;
 
         assert_int_equal(sd_event_new(&b->event), 0);
-        assert_int_equal(fdstore_new(b->event, &b->store), 0);
+        assert_int_equal(fdstore_new(b->event, &(FdStoreListener){ 0 }, &b->store), 0);
         assert_int_equal(inhibitors_new(b->event,
                                         b->store,
                                         &(InhibitorsListener){

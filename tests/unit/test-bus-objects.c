@@ -168,7 +168,7 @@ static void test_function_properties(void **state) {
                 { "Lost", "t 18446744073709551615" },
                 { "LastPec", "q 2" },
                 { "LastErrorUSec", "t 1700000000000000" },
-                { "Holder", "an error" },
+                { "Holder", "s " },
         };
         BusFixture *f = *state;
         Function *function = &f->registry.functions[0];

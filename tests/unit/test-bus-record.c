@@ -145,6 +145,12 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         return 0;
 }
 
+static bool ready(void *userdata) {
+        const Fixture *f = userdata;
+
+        return sd_bus_is_ready(f->base.client) > 0 && sd_bus_is_ready(f->base.server) > 0;
+}
+
 static int setup(void **state) {
         Fixture *f = calloc(1, sizeof(*f));
 
@@ -160,6 +166,7 @@ static int setup(void **state) {
                                         on_signal,
                                         f) >= 0);
         assert_int_equal(bus_pump_new(f->base.event, f->base.ring, f->base.log, &f->pump), 0);
+        bus_fixture_wait(f->base.event, ready, f, "both ends to authenticate");
         *state = f;
         return 0;
 }

@@ -25,6 +25,7 @@ static const uint8_t real_record[CCDF_ERROR_SIZE] = {
 
 static Record make(RecordKind kind) {
         return (Record){
+                .position = 1042,
                 .kind = kind,
                 .identity = {
                         .address = "0001:00:00.0",
@@ -93,7 +94,8 @@ static void assert_no_field(const Record *record, const char *name) {
 #define DOCUMENTATION                                                                              \
         "SYSLOG_IDENTIFIER=zpci-errord\n"                                                          \
         "DOCUMENTATION=man:zpci-errord(8)\n"                                                       \
-        "ZPCI_STREAM_ID=00112233445566778899aabbccddeeff\n"
+        "ZPCI_STREAM_ID=00112233445566778899aabbccddeeff\n"                                        \
+        "ZPCI_POSITION=1042\n"
 #define FUNCTION                                                                                   \
         "DEVICE=+pci:0001:00:00.0\n"                                                               \
         "ZPCI_ADDRESS=0001:00:00.0\n"                                                              \
@@ -319,21 +321,21 @@ static void test_gap(void **state) {
         char text[JOURNAL_ENTRY_SIZE + 1];
         JournalEntry entry;
 
-        journal_entry_of_gap(&entry, 12, stream_id);
+        journal_entry_of_gap(&entry, 12, 1042, stream_id);
         flatten(&entry, text, sizeof(text));
         assert_string_equal(
                 text,
                 "MESSAGE=12 entries about errors of PCI functions are missing here: journald "
-                "did not take them. This is a gap in the journal only\n"
+                "did not take or keep them. This is a gap in the journal only\n"
                 "MESSAGE_ID=3f123115aa4a48c79355ba18e274bd80\n"
                 "PRIORITY=4\n" DOCUMENTATION "ZPCI_LOST=12\n");
 
-        journal_entry_of_gap(&entry, 1, stream_id);
+        journal_entry_of_gap(&entry, 1, 1042, stream_id);
         flatten(&entry, text, sizeof(text));
         assert_non_null(
                 strstr(text,
                        "MESSAGE=1 entry about errors of PCI functions is missing here: journald "
-                       "did not take it."));
+                       "did not take or keep it."));
 }
 
 /* Nothing is known of the function but its address: all the same it is an entry. */

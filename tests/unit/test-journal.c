@@ -574,6 +574,29 @@ static void test_queue_counts_failures(void **state) {
         assert_nothing_received(f);
 }
 
+/* What lies in the socket is not taken; what went with the socket is not there to be taken. */
+static void test_taken(void **state) {
+        Fixture *f = *state;
+        char text[64];
+
+        assert_true(journal_is_taken(f->journal));
+        server_start(f);
+        assert_int_equal(send_text(f, "A=1"), 0);
+        assert_int_equal(send_text(f, "A=2"), 0);
+        assert_false(journal_is_taken(f->journal));
+        assert_true(recv(f->server, text, sizeof(text), 0) > 0);
+        assert_false(journal_is_taken(f->journal));
+        assert_true(recv(f->server, text, sizeof(text), 0) > 0);
+        assert_true(journal_is_taken(f->journal));
+
+        assert_int_equal(send_text(f, "A=3"), 0);
+        assert_false(journal_is_taken(f->journal));
+        server_stop(f);
+        assert_true(journal_is_taken(f->journal));
+        assert_int_equal(send_text(f, "A=4"), -EAGAIN);
+        assert_true(journal_is_taken(f->journal));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
@@ -586,6 +609,7 @@ int main(void) {
                 TEST(test_full_then_drained),
                 TEST(test_restart),
                 TEST(test_restart_while_full),
+                TEST(test_taken),
                 TEST(test_memfd),
                 TEST(test_shortage),
                 TEST(test_denied),

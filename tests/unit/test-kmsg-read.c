@@ -17,10 +17,11 @@
 
 #include "kmsg.h"
 
-#define BATCH 64U
+#define BATCH    512U
+#define REFUSALS 64U
 
 /* The next reads fail with these. */
-static int failures[2 * BATCH];
+static int failures[2 * REFUSALS];
 static unsigned n_failures;
 
 ssize_t __real_read(int fd, void *data, size_t size);
@@ -79,7 +80,7 @@ static void on_failed(int error, void *userdata) {
 }
 
 static void start(Fixture *f, uint64_t sequence) {
-        int fds[2];
+        int fds[2], size = 4 * 1024 * 1024;
 
         n_failures = 0;
         *f = (Fixture){ 0 };
@@ -93,6 +94,8 @@ static void start(Fixture *f, uint64_t sequence) {
         assert_int_equal(sd_event_new(&f->event), 0);
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
                          0);
+        /* Room for more than a batch. */
+        assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)), 0);
         f->writer = fds[0];
         f->reader = fds[1];
         assert_int_equal(kmsg_open_fd(f->event, f->reader, sequence, &f->listener, &f->kmsg), 0);
@@ -225,10 +228,10 @@ static void test_batches(void **state) {
         say_error(&f, 3, 101 + 2 * BATCH, 1);
 
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 164\n");
+        assert_string_equal(f.heard, "progress 612\n");
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 164\nprogress 228\n");
-        check_heard(&f, "progress 164\nprogress 228\nerror 229 10 2\nprogress 229\n");
+        assert_string_equal(f.heard, "progress 612\nprogress 1124\n");
+        check_heard(&f, "progress 612\nprogress 1124\nerror 1125 10 2\nprogress 1125\n");
         stop(&f);
 }
 
@@ -255,22 +258,22 @@ static void test_too_long(void **state) {
 
         start(&f, 100);
         say_error(&f, 3, 102, 1);
-        for (unsigned i = 0; i < BATCH - 1; i++)
+        for (unsigned i = 0; i < REFUSALS - 1; i++)
                 failures[n_failures++] = EINVAL;
         check_heard(&f, "overrun 1\nerror 102 10 2\nprogress 102\n");
 
         /* They count in a row only. */
         say_error(&f, 3, 103, 1);
-        for (unsigned i = 0; i < BATCH - 1; i++)
+        for (unsigned i = 0; i < REFUSALS - 1; i++)
                 failures[n_failures++] = EINVAL;
         check_heard(&f, "error 103 10 2\nprogress 103\n");
 
         /* One that is not skipped does not keep us busy for ever. */
         say_error(&f, 3, 104, 1);
-        for (unsigned i = 0; i < 2 * BATCH; i++)
+        for (unsigned i = 0; i < 2 * REFUSALS; i++)
                 failures[n_failures++] = EINVAL;
         check_heard(&f, "failed -22\n");
-        assert_int_equal(n_failures, BATCH);
+        assert_int_equal(n_failures, REFUSALS);
         stop(&f);
 }
 
