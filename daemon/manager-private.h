@@ -19,7 +19,6 @@
 #include "observer.h"
 #include "registry.h"
 #include "uevent.h"
-#include "witness.h"
 
 struct Manager {
         const ManagerOptions *options;
@@ -44,8 +43,6 @@ struct Manager {
         RegistryListener registry_listener;
         Registry *registry;
         Observer *observer;
-        int witness_ring; /* until the observer has them */
-        int witness_counters;
         UeventListener uevent_listener;
         Uevent *uevent;
         BusListener bus_listener;
@@ -54,7 +51,6 @@ struct Manager {
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
-        char witness_state[WITNESS_STATUS_SIZE]; /* why it does not run */
         int result;
 };
 
@@ -65,11 +61,9 @@ void manager_hand_over_soon(Manager *manager);
 void manager_hand_over(Manager *manager);
 
 /*
- * Takes what the loader of the witness left with the service manager, unless it is switched off:
- * then it is left there to be removed, which ends it.
+ * Listens to the witness, by what its loader left with the service manager; or says why not. If it
+ * is switched off, that is left there to be removed, which ends it.
  */
-void manager_take_witness(Manager *manager);
-/* Listens to the witness, or says why not. */
 void manager_watch_witness(Manager *manager);
 
 /* Fills in the listeners. */

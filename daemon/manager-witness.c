@@ -6,31 +6,10 @@
 #include "config-build.h"
 #include "manager-private.h"
 #include "names.h"
+#include "witness.h"
 
 #define CONSEQUENCE                                                                                \
         "errors of functions that are not held are published with code and FID, from the kernel log"
-
-void manager_take_witness(Manager *m) {
-        int status;
-
-        assert(m);
-
-        if (!m->config.witness) {
-                (void) strcpy(m->witness_state, "off");
-                return;
-        }
-
-        m->witness_ring = fdstore_take(m->store, WITNESS_FD_RING);
-        m->witness_counters = fdstore_take(m->store, WITNESS_FD_COUNTERS);
-        /* The service manager has one of its own, and it is enough that it does. */
-        (void) safe_close(fdstore_take(m->store, WITNESS_FD_LINK));
-        if (m->witness_ring >= 0 && m->witness_counters >= 0)
-                return;
-
-        status = fdstore_take(m->store, WITNESS_FD_STATUS);
-        if (status < 0 || witness_read_status(status, m->witness_state) < 0)
-                (void) strcpy(m->witness_state, BUILD_WITNESS ? "not-started" : "not-built");
-}
 
 static const char *explain(const char *state) {
         static const struct {
@@ -50,25 +29,49 @@ static const char *explain(const char *state) {
         return "an error of bpf(2) or perf_event_open(2)";
 }
 
+/* Why the loader left nothing to listen to. */
+static void manager_say_no_witness(Manager *m) {
+        char state[WITNESS_STATUS_SIZE];
+        int fd;
+
+        fd = fdstore_take(m->store, WITNESS_FD_STATUS);
+        if (fd < 0 || witness_read_status(fd, state) < 0)
+                (void) strcpy(state, BUILD_WITNESS ? "not-started" : "not-built");
+        observer_set_witness(m->observer, state);
+
+        /* Who starts the daemon by hand does not miss it. */
+        (void) log_entry(m->log,
+                         strcmp(state, "not-started") == 0 ? LOG_INFO : LOG_NOTICE,
+                         0,
+                         NULL,
+                         "The witness does not run: %s (%s); " CONSEQUENCE,
+                         state,
+                         explain(state));
+}
+
 void manager_watch_witness(Manager *m) {
-        int r;
+        int ring, counters, r;
 
         assert(m);
 
-        if (m->witness_ring < 0 || m->witness_counters < 0) {
-                observer_set_witness(m->observer, m->witness_state);
-                if (strcmp(m->witness_state, "off") == 0)
-                        log_info(m->log, "The witness is switched off; " CONSEQUENCE);
-                else
-                        log_notice(m->log,
-                                   "The witness does not run: %s (%s); " CONSEQUENCE,
-                                   m->witness_state,
-                                   explain(m->witness_state));
+        if (!m->config.witness) {
+                observer_set_witness(m->observer, "off");
+                log_info(m->log, "The witness is switched off; " CONSEQUENCE);
                 return;
         }
 
-        r = observer_watch_witness(
-                m->observer, TAKE_FD(m->witness_ring), TAKE_FD(m->witness_counters));
+        /* The service manager has a link of its own, and it is enough that it does. */
+        (void) safe_close(fdstore_take(m->store, WITNESS_FD_LINK));
+        ring = fdstore_take(m->store, WITNESS_FD_RING);
+        counters = fdstore_take(m->store, WITNESS_FD_COUNTERS);
+        if (ring < 0 || counters < 0) {
+                (void) safe_close(ring);
+                (void) safe_close(counters);
+                manager_say_no_witness(m);
+                return;
+        }
+
+        r = observer_watch_witness(m->observer, ring, counters);
         if (r < 0)
                 (void) log_warning(m->log, r, "Cannot listen to the witness; " CONSEQUENCE);
         else

@@ -53,7 +53,6 @@ static int manager_open_ring(Manager *m) {
         RingOrigin origin;
         int fd, r;
 
-        manager_take_witness(m);
         fd = fdstore_take(m->store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
         if (r < 0 && fd >= 0) {
@@ -144,13 +143,7 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         m = malloc(sizeof(*m));
         if (!m)
                 return log_error(log, -ENOMEM, "Cannot start");
-        *m = (Manager){
-                .options = options,
-                .log = log,
-                .handover_fd = -EBADF,
-                .witness_ring = -EBADF,
-                .witness_counters = -EBADF,
-        };
+        *m = (Manager){ .options = options, .log = log, .handover_fd = -EBADF };
         manager_listen(m);
 
         r = sd_event_new(&m->event);
@@ -201,12 +194,8 @@ Manager *manager_free(Manager *m) {
         m->uevent = uevent_close(m->uevent);
         if (m->bus)
                 bus_set_registry(m->bus, NULL);
-        if (m->bus)
-                bus_set_observer(m->bus, NULL);
         m->bus = bus_free(m->bus);
         m->observer = observer_free(m->observer);
-        m->witness_ring = safe_close(m->witness_ring);
-        m->witness_counters = safe_close(m->witness_counters);
         /* The threads first: they may still work on functions. */
         m->worker = worker_free(m->worker);
         m->registry = registry_free(m->registry);

@@ -173,7 +173,7 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
                 .cursor = ring_head(context->ring),
                 .kmsg_sequence = UINT64_MAX,
                 .started_usec = now_usec(CLOCK_MONOTONIC),
-                .witness_state = "off",
+                .witness_state = "not-started",
         };
 
         r = pairing_new(&o->pairing);
