@@ -5,6 +5,7 @@
 
 #include "bus-connection.h"
 #include "bus-function.h"
+#include "bus-job.h"
 #include "bus-log-control.h"
 #include "bus-manager.h"
 #include "bus-owner.h"
@@ -20,6 +21,7 @@ struct Bus {
         BusListener listener;
         BusConnection *connection;
         BusPump *pump;
+        BusJob *job;
         sd_bus *bus; /* the connection's, while the name is ours */
         bool ready;  /* the listener was told */
 };
@@ -163,6 +165,17 @@ void bus_function_changed(Bus *bus, Function *function, FunctionChange what) {
                           "changed");
 }
 
+void bus_ask_restart(Bus *bus, void (*answer)(bool restart, void *userdata), void *userdata) {
+        const BusJobListener listener = { .answer = answer, .userdata = userdata };
+
+        assert(bus);
+        assert(answer);
+        assert(!bus->job);
+
+        if (!bus->bus || bus_job_ask(bus->bus, &listener, &bus->job) < 0)
+                answer(true, userdata);
+}
+
 uint64_t bus_finish(Bus *bus) {
         uint64_t deadline, now, n_entries, n_messages;
         int r;
@@ -246,6 +259,7 @@ Bus *bus_free(Bus *bus) {
                 return NULL;
 
         bus->pump = bus_pump_free(bus->pump);
+        bus->job = bus_job_free(bus->job);
         bus->model.polkit = polkit_free(bus->model.polkit);
         bus->connection = bus_connection_free(bus->connection);
         free(bus);

@@ -70,6 +70,12 @@ void bus_function_changed(Bus *bus, Function *function, FunctionChange what);
 const char *bus_id(const Bus *bus);
 
 /*
+ * At the end of the daemon: asks why it is to end. The answer comes from the event loop, or at once
+ * if there is nobody to ask, and only once. See bus-job.h.
+ */
+void bus_ask_restart(Bus *bus, void (*answer)(bool restart, void *userdata), void *userdata);
+
+/*
  * At the end of the daemon: emits what is in the ring and writes it to the bus, within a second.
  * Returns how many entries the bus has not got.
  */

@@ -23,7 +23,7 @@ static bool judge_held(const Function *f, FunctionOutcome *ret, int *ret_error) 
                 *ret = FUNCTION_PERMANENT;
         else if (facts->unsupported)
                 *ret = FUNCTION_NOT_SUPPORTED;
-        else if (facts->held && !facts->requested)
+        else if (facts->held && !facts->requested && !facts->awaited)
                 *ret = FUNCTION_DONE;
         else if (f->activity != FUNCTION_IDLE || !facts->waiting || facts->error == 0)
                 return false;
@@ -150,7 +150,7 @@ void function_answer(Function *f) {
                 }
                 *link = request->next;
                 function_conclude(f, request, outcome);
-                again = again || outcome != FUNCTION_DONE;
+                again = true;
                 function_changed(f, FUNCTION_ANSWERS);
                 request->answer(request, outcome, error);
         }
@@ -318,23 +318,33 @@ void function_detach(Function *f, FunctionRequest *request) {
         function_update(f);
 }
 
-void function_correct_inhibited(Function *f) {
+void function_find_inhibitor(Function *f) {
         const Inhibitor *inhibitor;
-        bool was;
 
         assert(f);
 
         inhibitor = inhibitors_find(f->context->inhibitors, f->sysfs.address);
-        was = f->facts.inhibited;
+        f->inhibitor = inhibitor ? inhibitor->id : 0;
         f->facts.inhibited = inhibitor != NULL;
+}
 
-        if (inhibitor && f->facts.attached)
+void function_correct_inhibited(Function *f) {
+        uint64_t former;
+
+        assert(f);
+
+        former = f->inhibitor;
+        function_find_inhibitor(f);
+        if (f->inhibitor == former)
+                return;
+
+        if (f->facts.inhibited && f->facts.attached)
                 f->facts.requested = true;
         /* Who asked for it may be about to use it once more. */
-        if (was && !inhibitor)
-                function_settle_anew(f);
-        else
+        if (f->facts.inhibited)
                 function_settle(f);
+        else
+                function_settle_anew(f);
         function_changed(f, FUNCTION_CHANGED_HOLDER);
         function_update(f);
 }

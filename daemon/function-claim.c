@@ -11,7 +11,7 @@
 #define BACKOFF_MIN_USEC (1 * USEC_PER_SEC)
 #define BACKOFF_MAX_USEC (300 * USEC_PER_SEC)
 
-/* The kernel is just handling an error: that takes tens of milliseconds. */
+/* Between two tries while what is in the way passes soon. */
 #define OPEN_AGAIN_USEC (20 * USEC_PER_MSEC)
 
 /* For how long what happens to a node is our own doing. */
@@ -164,11 +164,17 @@ static void function_say_not_opened(Function *f, int error) {
                             problem->path);
 }
 
+/*
+ * The kernel is just handling an error, or udev has not come yet to the node of a function that was
+ * just bound: both take tens of milliseconds.
+ */
+static bool passes_soon(int error) {
+        return error == -EAGAIN || error == -EACCES;
+}
+
 void function_not_opened(Function *f, int error) {
-        /*
-         * For a second: the handling of an error is over sooner, or something is wrong with it.
-         */
-        if (error == -EAGAIN && f->open_again_usec < USEC_PER_SEC) {
+        /* For a second: by then it has passed, or something is wrong. */
+        if (passes_soon(error) && f->open_again_usec < USEC_PER_SEC) {
                 f->facts.waiting = true;
                 f->open_again_usec += OPEN_AGAIN_USEC;
                 function_arm_claim_timer(f, now_usec(CLOCK_MONOTONIC) + OPEN_AGAIN_USEC);

@@ -191,7 +191,7 @@ static void done_close(WorkerJob *job) {
         f->facts.held = false;
         f->facts.requested = false;
         /* When the daemon ends, the attachment may go on in the next run. */
-        if (!f->facts.stopping)
+        if (!f->facts.stopping || !f->context->restarts)
                 function_detached(f);
         function_changed(f, FUNCTION_CHANGED_MEMORY);
 
@@ -233,9 +233,9 @@ void function_let_go(Function *f) {
         f->job.device = TAKE_PTR(f->device);
         f->counters = NULL;
 
-        /* The service manager keeps it for the next run, or closes it if there is none. */
-        if (f->facts.stopping && f->facts.vfio_bound && !f->facts.requested &&
-            function_is_kept(f)) {
+        /* The service manager keeps it for the next run. */
+        if (f->facts.stopping && f->context->restarts && f->facts.vfio_bound &&
+            !f->facts.requested && function_is_kept(f)) {
                 function_close(f);
                 return;
         }

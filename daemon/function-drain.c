@@ -216,15 +216,12 @@ static int on_more(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* The eventfd is not read: should this run end here, the next one has to be asked too. */
 static int on_requested(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Function *f = userdata;
-        eventfd_t count;
 
         assert(f);
 
-        /* That of an owner is the owner's to read. */
-        if (!f->facts.attached)
-                (void) eventfd_read(fd, &count);
         f->facts.requested = true;
         function_hurry(f, REQUEST_BUDGET_USEC);
         function_update(f);
@@ -258,7 +255,7 @@ int function_watch(Function *f) {
         r = sd_event_add_io(f->context->event,
                             &f->request_source,
                             vfio_request_fd(f->device),
-                            f->facts.attached ? EPOLLIN | EPOLLET : EPOLLIN,
+                            EPOLLIN | EPOLLET,
                             on_requested,
                             f);
         if (r < 0)

@@ -9,8 +9,11 @@
 
 #include "function-parts.h"
 
-/* What the service manager keeps of a function, by the ends of the names. */
-static const char *const parts[] = { "device", "errors", "request", "notify" };
+/*
+ * What the service manager keeps of a function, by the ends of the names. The device of an owner has
+ * a name of its own: if what was handed over is lost, it is not taken for ours, and not reset.
+ */
+static const char *const parts[] = { "device", "attached", "errors", "request", "notify" };
 
 static const char *
 function_part(const Function *f, const char *part, char name[static FDSTORE_NAME_SIZE]) {
@@ -24,28 +27,35 @@ static int function_take_part(Function *f, const char *part) {
         return fdstore_take(f->context->store, function_part(f, part, name));
 }
 
+/* Gives up what was kept without the device that it belongs to. */
+static void function_drop_former(Function *f, int notify_fd) {
+        f->former.device = safe_close(f->former.device);
+        f->former.error = safe_close(f->former.error);
+        f->former.request = safe_close(f->former.request);
+        (void) safe_close(notify_fd);
+}
+
 void function_find_former(Function *f, const HandoverFunction *former) {
-        VfioFds *fds = &f->former;
+        bool attached;
         int notify_fd;
 
         assert(f);
 
-        *fds = (VfioFds){
-                .device = function_take_part(f, "device"),
+        attached = former && former->owner[0] != '\0';
+        notify_fd = function_take_part(f, "notify");
+        f->former = (VfioFds){
+                .device = function_take_part(f, attached ? "attached" : "device"),
                 .error = function_take_part(f, "errors"),
                 .request = function_take_part(f, "request"),
         };
-        notify_fd = function_take_part(f, "notify");
-
-        if (fds->device < 0) {
-                fds->error = safe_close(fds->error);
-                fds->request = safe_close(fds->request);
-                (void) safe_close(notify_fd);
+        /* Whoever attached it does so only with the eventfd that asks for it back. */
+        if (f->former.device < 0 || (attached && f->former.request < 0)) {
+                function_drop_former(f, notify_fd);
                 return;
         }
 
         f->facts.settled = true;
-        if (!former || former->owner[0] == '\0') {
+        if (!attached) {
                 (void) safe_close(notify_fd);
                 return;
         }
@@ -76,7 +86,7 @@ void function_keep(Function *f) {
         if (r >= 0)
                 r = function_put_part(f, "notify", f->owner.notify_fd);
         if (r >= 0)
-                r = function_put_part(f, "device", fds.device);
+                r = function_put_part(f, f->facts.attached ? "attached" : "device", fds.device);
         if (r < 0)
                 (void) function_log(f,
                                     LOG_WARNING,
@@ -91,7 +101,8 @@ bool function_is_kept(const Function *f) {
 
         assert(f);
 
-        return fdstore_has(f->context->store, function_part(f, "device", name));
+        return fdstore_has(f->context->store,
+                           function_part(f, f->facts.attached ? "attached" : "device", name));
 }
 
 void function_forget(Function *f, void (*done)(FdStoreSync *sync)) {

@@ -51,6 +51,8 @@ void function_answer(Function *function);
 void function_refuse_all(Function *function);
 /* What Claim() and Release() said is not so any more. */
 void function_forget_wishes(Function *function);
+/* Looks up who keeps us from it. */
+void function_find_inhibitor(Function *function);
 /* Has the release end when it is to. */
 void function_arm_grace(Function *function);
 /* The attachment is over. */

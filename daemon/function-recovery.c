@@ -76,12 +76,20 @@ static void function_recovery_ended(Function *f, int error) {
                 function_fail(f, error == -EAGAIN ? -ETIMEDOUT : error);
 }
 
+/*
+ * Besides EAGAIN, the kernel has been seen to answer EIO to a reset just after an error, and to reset
+ * the same function a moment later. An adapter that is broken says it for longer.
+ */
+static bool is_premature(const Function *f, int error) {
+        return error == -EAGAIN || (error == -EIO && f->reset_delay_usec < RESET_DELAY_MAX_USEC);
+}
+
 static void done_reset(WorkerJob *job) {
         Function *f = function_of_job(job);
         int r = f->job.result;
 
         f->job.device = NULL;
-        if (r == -EAGAIN && function_reset_again(f))
+        if (is_premature(f, r) && function_reset_again(f))
                 return;
 
         function_recovery_ended(f, r);

@@ -55,6 +55,7 @@ void function_update(Function *f) {
 
         assert(f);
 
+        f->facts.awaited = function_request(f, FUNCTION_TO_BE_CLOSED);
         verdict = state_decide(&f->facts);
         if (verdict.hold)
                 f->leave_deadline_usec = 0;
@@ -121,7 +122,7 @@ int function_new(const FunctionContext *context,
                 .reason = "",
                 .owner.notify_fd = -EBADF,
         };
-        f->facts.inhibited = inhibitors_find(context->inhibitors, sysfs->address) != NULL;
+        function_find_inhibitor(f);
         if (former)
                 function_remember(f, former);
         function_find_former(f, former);
@@ -173,7 +174,7 @@ static void function_bound_again(Function *f) {
         f->bound_usec = now_usec(CLOCK_MONOTONIC);
 
         /* What is left of the former binding, if the function vanished from under us. */
-        if (f->device)
+        if (function_is_busy(f))
                 facts->requested = true;
 }
 
@@ -281,6 +282,8 @@ void function_finish(Function *f) {
         assert(f->activity != FUNCTION_IDLE);
 
         f->activity = FUNCTION_IDLE;
+        if (!f->device)
+                f->facts.requested = false;
         f->used_usec = now_usec(CLOCK_MONOTONIC);
         function_update(f);
         function_changed(f, FUNCTION_BECAME_IDLE);

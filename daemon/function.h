@@ -64,6 +64,7 @@ typedef struct FunctionContext {
         const Config *config;
         FdStore *store;
         const Inhibitors *inhibitors;
+        bool restarts; /* the daemon ends, and another run follows that takes the devices back */
         FunctionListener listener;
 } FunctionContext;
 
@@ -173,6 +174,7 @@ struct Function {
         /* What somebody asked for. */
         FunctionWishes wishes; /* claimed and released are facts too */
         sd_event_source *grace_timer;
+        uint64_t inhibitor; /* id of the one that counts, 0 if there is none */
         FunctionOwner owner;
         FunctionRequest *requests;
 

@@ -120,6 +120,8 @@ static void on_bad(const char *address, const SysfsProblem *problem, void *userd
         Manager *m = userdata;
 
         known = registry_keep(m->registry, address);
+        if (!sysfs_problems_add(&m->problems, address, problem))
+                return;
 
         (void) log_warning(m->log,
                            0,

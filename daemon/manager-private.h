@@ -18,6 +18,7 @@
 #include "notify.h"
 #include "observer.h"
 #include "registry.h"
+#include "sysfs-problems.h"
 #include "uevent.h"
 
 struct Manager {
@@ -45,12 +46,14 @@ struct Manager {
         Observer *observer;
         UeventListener uevent_listener;
         Uevent *uevent;
+        SysfsProblems problems; /* that were said */
         BusListener bus_listener;
         Bus *bus;
         unsigned n_busy; /* functions on which the worker is at work */
         bool started;
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
+        bool stop_begun; /* the functions were told */
         int result;
 };
 

@@ -192,6 +192,7 @@ Manager *manager_free(Manager *m) {
                 return NULL;
 
         m->uevent = uevent_close(m->uevent);
+        sysfs_problems_done(&m->problems);
         if (m->bus)
                 bus_set_registry(m->bus, NULL);
         m->bus = bus_free(m->bus);
@@ -288,7 +289,7 @@ void manager_start(Manager *m) {
 }
 
 void manager_check_stopped(Manager *m) {
-        if (!m->stopping || m->n_busy > 0)
+        if (!m->stop_begun || m->n_busy > 0)
                 return;
 
         (void) sd_event_exit(m->event, 0);
@@ -304,6 +305,18 @@ static int on_stop_timer(sd_event_source *source, uint64_t usec, void *userdata)
         return sd_event_exit(m->event, 0);
 }
 
+static void on_restart_known(bool restart, void *userdata) {
+        Manager *m = userdata;
+
+        assert(m);
+
+        m->context.restarts = restart;
+        m->stop_begun = true;
+        for (size_t i = 0; i < registry_size(m->registry); i++)
+                function_stop(registry_get(m->registry, i));
+        manager_check_stopped(m);
+}
+
 void manager_stop(Manager *m) {
         if (m->stopping)
                 return;
@@ -316,9 +329,7 @@ void manager_stop(Manager *m) {
 
         /* What appears from now on is for the next run. */
         m->uevent = uevent_close(m->uevent);
-        for (size_t i = 0; i < registry_size(m->registry); i++)
-                function_stop(registry_get(m->registry, i));
-        manager_check_stopped(m);
+        bus_ask_restart(m->bus, on_restart_known, m);
 }
 
 int manager_run(Manager *m) {

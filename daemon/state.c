@@ -21,7 +21,7 @@ static bool state_is_wanted(const Facts *facts) {
 }
 
 static bool state_should_hold(const Facts *facts) {
-        if (!facts->vfio_bound || facts->stopping || facts->requested)
+        if (!facts->vfio_bound || facts->stopping || facts->requested || facts->awaited)
                 return false;
         if (facts->attached)
                 return true;

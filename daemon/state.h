@@ -27,16 +27,17 @@ typedef enum FunctionState {
 
 typedef struct Facts {
         Policy policy;
-        bool claimed;        /* somebody asked us to hold it, whatever the policy says */
-        bool vfio_bound;     /* its driver is vfio-pci or a variant of it */
-        bool settled;        /* bound and idle for as long as the configuration asks */
-        bool held;           /* its VFIO device is open in our hands */
-        bool attached;       /* its owner handed us its device */
-        bool requested;      /* the kernel asks whoever holds it to let go */
-        bool inhibited;      /* somebody asked us to keep our hands off */
-        bool released;       /* somebody asked us to let go until further notice */
-        bool unsupported;    /* this kernel has no error records or no error interrupt for it */
-        bool permanent;      /* it reported an error that no reset recovers */
+        bool claimed;     /* somebody asked us to hold it, whatever the policy says */
+        bool vfio_bound;  /* its driver is vfio-pci or a variant of it */
+        bool settled;     /* bound and idle for as long as the configuration asks */
+        bool held;        /* its VFIO device is open in our hands */
+        bool attached;    /* its owner handed us its device */
+        bool requested;   /* the kernel asks whoever holds it to let go */
+        bool awaited;     /* somebody waits for it to be closed, whatever is asked for after that */
+        bool inhibited;   /* somebody asked us to keep our hands off */
+        bool released;    /* somebody asked us to let go until further notice */
+        bool unsupported; /* this kernel has no error records or no error interrupt for it */
+        bool permanent;   /* it reported an error that no reset recovers */
         bool recovery_limit; /* it was recovered too often */
         bool stopping;       /* the daemon ends */
         bool waiting;        /* the last attempt failed, the time of the next has not come */

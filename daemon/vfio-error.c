@@ -122,7 +122,7 @@ static int vfio_learn_interface(VfioDevice *device,
 int vfio_error_learn(VfioDevice *device, VfioProblem *problem) {
         _cleanup_free_ uint8_t *info = NULL;
         struct vfio_device_info fixed = { .argsz = INFO_SIZE_MAX };
-        uint32_t size, end;
+        uint32_t size, end = 0;
         int base;
 
         assert(device);

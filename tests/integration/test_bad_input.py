@@ -205,6 +205,17 @@ def test_udev_property(sim, daemon, journald, published, bystander):
         assert entry['MESSAGE'].isprintable()
     bystander.check()
 
+    # It is said once, and once again when it is another mistake.
+    def said():
+        return sum('0001:00:00.0: its udev property' in entry['MESSAGE']
+                   for entry in journald.entries('SYSLOG_IDENTIFIER=zpci-errord', 'PRIORITY=4'))
+    for _ in range(10):
+        sim.uevent('0001:00:00.0')
+    sim.property('0001:00:00.0', 'ZPCI_ERRORD_POLICY', 'grasp')
+    sim.uevent('0001:00:00.0')
+    told(journald, 'wrong ("grasp")')
+    assert said() == 2
+
 
 # When a function vanishes: a condition of the simulator, and what makes it come true.
 MOMENTS = {

@@ -44,6 +44,12 @@ def wait_claimed_again(monitor, owner):
     monitor.wait_property(PATH, FUNCTION, 'State', 'claimed')
 
 
+def was_kept_open(sim):
+    """The device of a daemon that came back: it was never closed."""
+    state = sim.state(ADDRESS)
+    return (state['opens'], state['closes']) == (1, 0)
+
+
 def test_crash(running, sim, monitor):
     """A killed daemon is back at once, goes on with its sequence, and repeats nothing."""
     owner, before = monitor.owner, stream(monitor)
@@ -53,6 +59,7 @@ def test_crash(running, sim, monitor):
     assert running.show(UNIT, 'NRestarts', 'ActiveState') == ['1', 'active']
     assert stream(monitor) == before
     assert report(sim, monitor) == sequence + 1
+    assert was_kept_open(sim)
     sequences = [entry['ZPCI_SEQUENCE'] for entry in running.journal('ZPCI_PEC=0x0002')]
     assert sequences == [str(sequence), str(sequence + 1)]
 
@@ -68,21 +75,26 @@ def test_watchdog(running, sim, monitor):
     assert running.show(UNIT, 'NRestarts') == '1'
     assert stream(monitor) == before
     report(sim, monitor)
+    assert was_kept_open(sim)
 
 
 def test_restart(running, sim, monitor):
-    """The ring outlives a restart."""
+    """Records and devices outlive a restart."""
     owner, before, sequence = monitor.owner, stream(monitor), report(sim, monitor)
     running.systemctl('restart', UNIT)
     wait_claimed_again(monitor, owner)
     assert stream(monitor) == before
     assert report(sim, monitor) == sequence + 1
+    assert was_kept_open(sim)
 
 
 def test_stop(running, sim, monitor):
-    """Nothing is held by anybody after a stop, PID 1 included, and the next start is a new one."""
+    """Nothing is held by anybody after a stop, and the next start is a new one. The daemon closes the devices itself:
+    PID 1 would wait for each of them."""
     before = stream(monitor)
+    running.drop_in('stored', f"ExecStopPost=+/bin/sh -c 'systemctl show -P NFileDescriptorStore {UNIT} >/run/stored'")
     running.systemctl('stop', UNIT)
+    assert running.run('cat', '/run/stored').stdout == '2\n'  # the ring, and what is handed over
     assert sim.wait(ADDRESS, 'held=0')['closes'] == 1
     assert running.show(UNIT, 'Result', 'NFileDescriptorStore') == ['success', '0']
     running.systemctl('start', UNIT)

@@ -21,7 +21,7 @@
 
 static const int errors[] = { 0, -EBUSY, -EACCES, -EPERM, -EIO, -ENODEV, -ENOENT };
 
-#define N_BITS  13
+#define N_BITS  14
 #define N_FACTS (ELEMENTSOF(errors) * _POLICY_MAX << N_BITS)
 
 /* The combination with this number. */
@@ -43,6 +43,7 @@ static Facts facts_of(unsigned number) {
                 .stopping = BIT(10),
                 .waiting = BIT(11),
                 .claimed = BIT(12),
+                .awaited = BIT(13),
                 .policy = (Policy) (rest % _POLICY_MAX),
                 .error = errors[rest / _POLICY_MAX],
         };
@@ -54,7 +55,7 @@ static const char *facts_text(const Facts *f) {
 
         (void) snprintf(text,
                         sizeof(text),
-                        "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s%s",
+                        "%s error=%d%s%s%s%s%s%s%s%s%s%s%s%s%s%s",
                         policy_to_string(f->policy),
                         f->error,
                         f->vfio_bound ? " vfio_bound" : "",
@@ -69,7 +70,8 @@ static const char *facts_text(const Facts *f) {
                         f->recovery_limit ? " recovery_limit" : "",
                         f->stopping ? " stopping" : "",
                         f->waiting ? " waiting" : "",
-                        f->claimed ? " claimed" : "");
+                        f->claimed ? " claimed" : "",
+                        f->awaited ? " awaited" : "");
         return text;
 }
 
@@ -164,13 +166,16 @@ static void test_shown(void **state) {
 
 /* When the device should be in our hands: if all of these hold for the one, or all for the other. */
 static bool should_hold(const Facts *f) {
-        const bool allowed_by_owner[] = { f->attached, f->vfio_bound, !f->requested, !f->stopping };
+        const bool allowed_by_owner[] = {
+                f->attached, f->vfio_bound, !f->requested, !f->stopping, !f->awaited
+        };
         const bool allowed_by_administrator[] = {
                 f->policy == POLICY_CLAIM || f->claimed,
                 f->vfio_bound,
                 f->settled,
                 !f->requested,
                 !f->stopping,
+                !f->awaited,
                 !f->released,
                 !f->inhibited,
                 !f->permanent,
@@ -221,13 +226,15 @@ typedef struct Promise {
 WHEN(always, true)
 WHEN(asked_to_let_go, f->requested)
 WHEN(ending, f->stopping)
+WHEN(waited_for, f->awaited)
 WHEN(unbound, !f->vfio_bound)
 WHEN(not_held, !f->held)
 WHEN(held_by_us, f->held)
 WHEN(not_told_to_claim, f->policy != POLICY_CLAIM && !f->claimed && !f->attached)
 WHEN(kept_off, (f->inhibited || f->released) && !f->attached)
 WHEN(given_up, (f->permanent || f->recovery_limit) && !f->attached)
-WHEN(attached_whatever_the_policy, f->attached && f->vfio_bound && !f->requested && !f->stopping)
+WHEN(attached_whatever_the_policy,
+     f->attached && f->vfio_bound && !f->requested && !f->stopping && !f->awaited)
 
 THEN(holds, v->hold)
 THEN(does_not_hold, !v->hold)
@@ -246,6 +253,7 @@ static const Promise promises[] = {
         { "only what should be claimed can fail", always, failure_is_of_a_claim },
         { "what the kernel asks for is let go", asked_to_let_go, does_not_hold },
         { "a daemon that ends lets go", ending, does_not_hold },
+        { "whoever waits for the device to be closed gets that", waited_for, does_not_hold },
         { "what is not bound to VFIO is not held", unbound, does_not_hold },
         { "what is not held is not shown as held", not_held, shows_no_holding },
         { "what is held is shown as held", held_by_us, shows_holding },

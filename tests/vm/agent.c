@@ -7,6 +7,7 @@
  *
  *   from the host  run ID HEX      run the bash code, hand its output over when it ended
  *                  start ID HEX    run the bash code, hand its standard output over line by line
+ *                  input ID HEX    write to the standard input of what was started
  *   to the host    ready
  *                  started ID PID  PID leads a session of its own: a signal to -PID reaches all of the command
  *                  line ID HEX
@@ -35,10 +36,10 @@ typedef struct Buffer {
 } Buffer;
 
 typedef struct Job {
-        pid_t pid; /* 0 in a free slot */
-        unsigned id;
+        pid_t pid;
+        unsigned id; /* 0 in a free slot */
         bool lines;
-        int out, err; /* our ends of the pipes, -1 at their end */
+        int in, out, err; /* our ends of the pipes; -1 at their end, or if there is none */
         Buffer out_text, err_text;
 } Job;
 
@@ -66,12 +67,21 @@ static bool take_in(int fd, Buffer *buffer) {
         return n < 0 && errno == EAGAIN;
 }
 
+/* Not by printf(), which under emulation takes longer than all else here. */
 static void put_hex(FILE *port, const char *data, size_t length) {
+        static const char digits[] = "0123456789abcdef";
+
         fputc(' ', port);
         if (length == 0)
                 fputc('-', port);
-        for (size_t i = 0; i < length; i++)
-                fprintf(port, "%02x", (unsigned char) data[i]);
+        for (size_t i = 0; i < length; i++) {
+                putc_unlocked(digits[(unsigned char) data[i] >> 4], port);
+                putc_unlocked(digits[data[i] & 15], port);
+        }
+}
+
+static unsigned from_hex(char digit) {
+        return (unsigned) (digit <= '9' ? digit - '0' : digit - 'a' + 10);
 }
 
 static void send_line(FILE *port, const Job *job, const char *data, size_t length) {
@@ -114,13 +124,14 @@ static void read_pipes(FILE *port, Job *job) {
                 send_lines(port, job);
 }
 
-static _Noreturn void execute(const char *code, int out, int error) {
+static _Noreturn void execute(const char *code, int in, int out, int error) {
         sigset_t none;
 
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        signal(SIGPIPE, SIG_DFL);
         setsid();
-        dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+        dup2(in, STDIN_FILENO);
         dup2(out, STDOUT_FILENO);
         dup2(error, STDERR_FILENO);
         execl("/bin/bash", "bash", "-c", code, NULL);
@@ -128,15 +139,21 @@ static _Noreturn void execute(const char *code, int out, int error) {
 }
 
 static void begin(FILE *port, Job *job, bool lines, unsigned id, const char *code) {
-        int out[2], error[2];
+        int in[2] = { -1, -1 }, out[2], error[2];
 
         if (pipe2(out, O_CLOEXEC) < 0 || pipe2(error, O_CLOEXEC) < 0)
                 err(1, "pipe");
-        *job = (Job){ .id = id, .lines = lines, .out = out[0], .err = error[0], .pid = fork() };
+        if (!lines)
+                in[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        else if (pipe2(in, O_CLOEXEC) < 0)
+                err(1, "pipe");
+        *job = (Job){ .id = id, .lines = lines, .in = in[1], .out = out[0], .err = error[0] };
+        job->pid = fork();
         if (job->pid < 0)
                 err(1, "fork");
         if (job->pid == 0)
-                execute(code, out[1], error[1]);
+                execute(code, in[0], out[1], error[1]);
+        close(in[0]);
         close(out[1]);
         close(error[1]);
         fcntl(job->out, F_SETFL, O_NONBLOCK);
@@ -149,13 +166,15 @@ static void begin(FILE *port, Job *job, bool lines, unsigned id, const char *cod
 static void end(FILE *port, Job *job, int status) {
         read_pipes(port, job);
         send_end(port, job, status);
+        if (job->in >= 0)
+                close(job->in);
         if (job->out >= 0)
                 close(job->out);
         if (job->err >= 0)
                 close(job->err);
         free(job->out_text.data);
         free(job->err_text.data);
-        *job = (Job){ .out = -1, .err = -1 };
+        *job = (Job){ .in = -1, .out = -1, .err = -1 };
 }
 
 static void reap(FILE *port, Job *jobs, int signals) {
@@ -171,26 +190,39 @@ static void reap(FILE *port, Job *jobs, int signals) {
                                 end(port, &jobs[i], status);
 }
 
+/* The job with this number, which is 0 in a free slot. */
+static Job *find(Job *jobs, unsigned id) {
+        for (int i = 0; i < JOBS; i++)
+                if (jobs[i].id == id)
+                        return &jobs[i];
+        return NULL;
+}
+
+/* What comes too late is dropped: that the command ended, the host is told anyway. */
+static void feed(const Job *job, const char *data, size_t length) {
+        if (job && job->in >= 0 && write(job->in, data, length) < 0 && errno != EPIPE)
+                err(1, "standard input of a command");
+}
+
 /* "VERB ID HEX", changed in place. */
 static void handle(FILE *port, Job *jobs, char *message) {
         char *verb = strtok(message, " "), *id = strtok(NULL, " "), *code = strtok(NULL, " ");
         size_t n = 0;
+        Job *job;
 
         if (!verb || !id || !code)
                 errx(1, "a message with too few words");
         for (const char *p = code; p[0] && p[1]; p += 2)
-                sscanf(p, "%2hhx", (unsigned char *) code + n++);
+                code[n++] = (char) (from_hex(p[0]) << 4 | from_hex(p[1]));
         code[n] = 0;
-        for (int i = 0; i < JOBS; i++)
-                if (jobs[i].pid == 0) {
-                        begin(port,
-                              &jobs[i],
-                              strcmp(verb, "start") == 0,
-                              (unsigned) atoi(id),
-                              code);
-                        return;
-                }
-        errx(1, "more than %d commands at the same time", JOBS);
+        if (strcmp(verb, "input") == 0) {
+                feed(find(jobs, (unsigned) atoi(id)), code, n);
+                return;
+        }
+        job = find(jobs, 0);
+        if (!job)
+                errx(1, "more than %d commands at the same time", JOBS);
+        begin(port, job, strcmp(verb, "start") == 0, (unsigned) atoi(id), code);
 }
 
 static FILE *open_port(void) {
@@ -244,7 +276,8 @@ int main(void) {
         Buffer input = {};
 
         for (int i = 0; i < JOBS; i++)
-                jobs[i].out = jobs[i].err = -1;
+                jobs[i].in = jobs[i].out = jobs[i].err = -1;
+        signal(SIGPIPE, SIG_IGN);
         fprintf(port, "ready\n");
         fflush(port);
 

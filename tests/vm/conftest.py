@@ -10,6 +10,11 @@ import guest as vm
 from daemon import CONFIGURE, OBSERVED, Daemon
 
 
+def pytest_addoption(parser):
+    parser.addoption('--walk-seed', type=int, default=1, help='another seed is another random walk (default: %(default)s)')
+    parser.addoption('--walk-rounds', type=int, default=200, help='its length (default: %(default)s)')
+
+
 @pytest.fixture(scope='session')
 def guest(tmp_path_factory):
     """The guest, booted, with no function bound to vfio-pci yet."""

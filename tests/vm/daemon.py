@@ -3,6 +3,7 @@
 
 import json
 import re
+import time
 
 import guest as vm
 
@@ -132,6 +133,22 @@ class Daemon:
                     and plain(data[1][FUNCTION]).get('State') == state)
         if self.get(number, 'State', check=False) != state:
             self.signals.wait(told, f'{vm.address(number)} to be {state}')
+
+    def wait_seen(self, player, number, wanted, timeout=30):
+        """Until a player sees the function in one of these pairs of state and reason; None is no object. Returns all
+        that it sees: state, reason, recovery, holder."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.signals.command.take_in()
+            seen = len(self.signals.command.lines)
+            answer = player.attempt('state', path(number))
+            assert answer.ok or answer.name == 'org.freedesktop.DBus.Error.UnknownObject', answer
+            now = tuple(answer.words[:2]) if answer.ok else None
+            if now in wanted:
+                return answer.words
+            self.signals.command.wait_until(lambda: len(self.signals.command.lines) > seen,
+                                            f'{vm.address(number)} to be one of {wanted}; it is {now}',
+                                            deadline - time.monotonic())
 
     def wait_gone(self, number):
         """Until the function's object is removed."""

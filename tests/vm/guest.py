@@ -13,6 +13,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 FUNCTIONS = 3  # present from boot on; address DDDD:00:00.0 and FID 0x10.. follow from the number
 FAULT = '/usr/lib/zpci-vm/fault'
+VMM = '/usr/lib/zpci-vm/vmm'
 # The second half turns off what hardens or watches a kernel, and costs a fifth of the time under emulation.
 KERNEL_ARGUMENTS = ('console=ttysclp0 rdinit=/init quiet loglevel=4 systemd.show_status=no '
                     'audit=0 damon_stat.enabled=0 hardened_usercopy=off init_on_alloc=0 ipv6.disable=1 lsm=landlock')
@@ -111,6 +112,10 @@ class Command:
             self._next(deadline, 'the end')
         return self.result
 
+    def write(self, text):
+        """Writes to the standard input of a command that runs in the background."""
+        self.guest.send('input', self.ident, text)
+
     def stop(self, signal='TERM', timeout=20):
         """Ends the command with all its children."""
         if not self.result:
@@ -186,14 +191,18 @@ class Guest:
         for command in list(self._commands.values()):
             command.messages.put(['lost'])
 
+    def send(self, verb, ident, text):
+        """A message to the agent, about the command of that number."""
+        try:
+            self._agent.sendall(f'{verb} {ident} {text.encode().hex()}\n'.encode('ascii'))
+        except OSError:
+            raise self.error(f'QEMU is gone; `{text}` did not get there') from None
+
     def _send(self, verb, text):
         self._count += 1
         command = Command(self, str(self._count), text)
         self._commands[command.ident] = command
-        try:
-            self._agent.sendall(f'{verb} {command.ident} {text.encode().hex()}\n'.encode('ascii'))
-        except OSError:
-            raise self.error(f'QEMU is gone; `{text}` was not run') from None
+        self.send(verb, command.ident, text)
         return command
 
     def run(self, text, timeout=30, check=True):
@@ -262,6 +271,17 @@ class Guest:
     def bind(self, number):
         """Binds a function to vfio-pci, as soon as udev knows it."""
         self.run(BIND.format(address(number)))
+
+    def starved(self):
+        """For how long, in microseconds since boot, each of QEMU's threads has wanted a CPU that this machine had not. What
+        takes long in the guest may be due to that."""
+        waited = {}
+        for task in pathlib.Path(f'/proc/{self._qemu.pid}/task').iterdir():
+            try:
+                waited[task.name] = int((task / 'schedstat').read_text().split()[1]) // 1000
+            except (FileNotFoundError, ProcessLookupError):  # a thread that ended
+                pass
+        return waited
 
     # The end
 

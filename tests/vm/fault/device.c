@@ -64,38 +64,76 @@ static int device_read_info(struct device *device) {
         return 0;
 }
 
-static int open_or_die(const char *path) {
-        int fd = open(path, O_RDWR | O_CLOEXEC);
+int device_group(const char *address) {
+        char link[PATH_MAX], *group;
+        int number;
 
-        if (fd < 0)
-                err(1, "%s", path);
-        return fd;
+        snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", address);
+        group = realpath(link, NULL);
+        if (!group)
+                return -errno;
+        number = atoi(strrchr(group, '/') + 1);
+        free(group);
+        return number;
+}
+
+static int open_group(struct device *device, const char **step) {
+        char path[PATH_MAX];
+        int number = device_group(device->address);
+
+        *step = "iommu_group";
+        if (number < 0)
+                return number;
+        snprintf(path, sizeof(path), "/dev/vfio/%d", number);
+        *step = "container";
+        device->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+        if (device->container < 0)
+                return -errno;
+        *step = "group";
+        device->group = open(path, O_RDWR | O_CLOEXEC);
+        if (device->group < 0)
+                return -errno;
+        *step = "VFIO_GROUP_SET_CONTAINER";
+        if (ioctl(device->group, VFIO_GROUP_SET_CONTAINER, &device->container) < 0)
+                return -errno;
+        *step = "VFIO_SET_IOMMU";
+        if (ioctl(device->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
+                return -errno;
+        *step = "VFIO_GROUP_GET_DEVICE_FD";
+        device->fd = ioctl(device->group, VFIO_GROUP_GET_DEVICE_FD, device->address);
+        return device->fd < 0 ? -errno : 0;
+}
+
+int device_try_open(struct device *device, const char *address, const char **step) {
+        int r;
+
+        *device = (struct device){ .address = address, .fd = -1, .group = -1, .container = -1 };
+        r = open_group(device, step);
+        if (r < 0) {
+                device_close(device);
+                return r;
+        }
+        if (!device_read_info(device))
+                errx(1, "%s is not a zPCI function", address);
+        return 0;
 }
 
 void device_open(struct device *device, const char *address) {
-        char link[PATH_MAX], group_path[PATH_MAX], *group_number;
-        int container, group;
+        const char *step;
+        int r = device_try_open(device, address, &step);
 
-        *device = (struct device){ .address = address };
+        if (r < 0)
+                errx(1, "%s: %s: %s", address, step, strerror(-r));
+}
 
-        snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", address);
-        group_number = realpath(link, NULL);
-        if (!group_number)
-                err(1, "%s", link);
-        snprintf(group_path, sizeof(group_path), "/dev/vfio/%s", strrchr(group_number, '/') + 1);
-        free(group_number);
+void device_close(struct device *device) {
+        int *fds[] = { &device->fd, &device->group, &device->container };
 
-        container = open_or_die("/dev/vfio/vfio");
-        group = open_or_die(group_path);
-        if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0)
-                err(1, "%s: VFIO_GROUP_SET_CONTAINER", group_path);
-        if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
-                err(1, "%s: VFIO_SET_IOMMU", group_path);
-        device->fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, address);
-        if (device->fd < 0)
-                err(1, "%s: VFIO_GROUP_GET_DEVICE_FD", address);
-        if (!device_read_info(device))
-                errx(1, "%s is not a zPCI function", address);
+        for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+                if (*fds[i] >= 0)
+                        close(*fds[i]);
+                *fds[i] = -1;
+        }
 }
 
 static uint32_t sysfs_handle(const char *address) {
@@ -128,7 +166,7 @@ void device_borrow(struct device *device, const char *address, pid_t pid) {
         int pid_fd = (int) syscall(SYS_pidfd_open, pid, 0);
         DIR *dir;
 
-        *device = (struct device){ .address = address };
+        *device = (struct device){ .address = address, .group = -1, .container = -1 };
 
         snprintf(path, sizeof(path), "/proc/%d/fd", pid);
         dir = opendir(path);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A PCI function as its VFIO device, for the fault helper. All of these end the program with a message on failure. */
+/* A PCI function as its VFIO device, for the programs that run in the guest. All but device_try_open() end the program
+ * with a message on failure. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -11,14 +12,24 @@
 
 struct device {
         const char *address;
-        int fd;
-        uint64_t start_dma;     /* first address of the DMA aperture */
-        uint32_t handle;        /* function handle, as sysfs shows it */
-        uint32_t record_length; /* bytes of an error record, 0 if the kernel has none to give */
+        int fd, group, container; /* -1 where there is none */
+        uint64_t start_dma;       /* first address of the DMA aperture */
+        uint32_t handle;          /* function handle, as sysfs shows it */
+        uint32_t record_length;   /* bytes of an error record, 0 if the kernel has none to give */
 };
 
-/* Opens the function at this address by its IOMMU group, to hold it until the process ends. */
+/* The number of the IOMMU group of the function at this address, for the names in /dev/vfio and /sys/class/vfio. Returns
+ * -errno if there is no such function. */
+int device_group(const char *address);
+
+/* Opens the function at this address by its IOMMU group. Returns 0, or -errno with the step that failed in *step. */
+int device_try_open(struct device *device, const char *address, const char **step);
+
+/* The same for those who do not expect it to fail. */
 void device_open(struct device *device, const char *address);
+
+/* Closes what is open. */
+void device_close(struct device *device);
 
 /* Duplicates the device fd that another process holds of the function at this address. */
 void device_borrow(struct device *device, const char *address, pid_t pid);

@@ -3,11 +3,10 @@
 /* Makes real errors of PCI functions: a virtio function is told to fetch from an address that is not mapped. Works on a
  * function that another process holds (inject), or holds one itself (hold). */
 
+#include "inject.h"
 #include "virtio.h"
 
 #include <err.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
@@ -21,9 +20,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define DEADLINE_MS     10000
-#define BELOW_APERTURE  0x12345000ull
-#define INSIDE_APERTURE 0x400000ull /* from its start; nothing is mapped there */
+#define DEADLINE_MS 10000
 
 struct options {
         const char *address;
@@ -51,35 +48,6 @@ static void usage(FILE *out) {
               out);
 }
 
-static int open_kernel_log(void) {
-        int fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-        if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
-                err(1, "/dev/kmsg");
-        return fd;
-}
-
-/* Until the kernel says that it leaves the rest to whoever holds the function. A reset any earlier, such as after the
- * uevent, can be undone by what the kernel still does to the function. */
-static void wait_until_left(int kernel_log, const char *address) {
-        struct pollfd pollfd = { .fd = kernel_log, .events = POLLIN };
-        char wanted[64], line[8192];
-        ssize_t n;
-
-        snprintf(wanted, sizeof(wanted), "zpci: %s: Leaving recovery", address);
-        do {
-                if (poll(&pollfd, 1, DEADLINE_MS) <= 0)
-                        errx(1,
-                             "waited %d s for the kernel to log: %s",
-                             DEADLINE_MS / 1000,
-                             wanted);
-                n = read(kernel_log, line, sizeof(line) - 1);
-                if (n < 0 && errno != EPIPE && errno != EAGAIN)
-                        err(1, "/dev/kmsg");
-                line[n < 0 ? 0 : n] = 0;
-        } while (!strstr(line, wanted));
-}
-
 static void drain(const struct device *device) {
         uint8_t record[RECORD_MAX];
         size_t length;
@@ -93,21 +61,15 @@ static void drain(const struct device *device) {
 }
 
 static void inject(const struct device *device, const struct options *options) {
-        uint64_t dma = options->pec == 2 ? BELOW_APERTURE : device->start_dma + INSIDE_APERTURE;
-        int kernel_log = open_kernel_log();
-
         for (unsigned i = 0; i < options->count; i++) {
-                uint64_t failing;
-
                 if (i > 0)
                         device_reset(device);
-                failing = virtio_fault(device, dma + i * 0x10000ull);
-                wait_until_left(kernel_log, device->address);
-                printf("error 0x%04x at 0x%llx\n", options->pec, (unsigned long long) failing);
+                printf("error 0x%04x at 0x%llx\n",
+                       options->pec,
+                       (unsigned long long) inject_error(device, options->pec, i));
                 if (options->drain && options->reset_between)
                         drain(device);
         }
-        close(kernel_log);
 }
 
 static int watch_termination(void) {
