@@ -9,6 +9,9 @@
 
 #include "inhibitor.h"
 
+/* Before calls of the bus: whoever closed it expects that it is over when he calls. */
+#define PRIORITY_HANGUP (SD_EVENT_PRIORITY_IMPORTANT - 1)
+
 typedef struct Entry Entry;
 struct Entry {
         Inhibitor inhibitor; /* the first member: a pointer to it is one to the entry */
@@ -86,6 +89,9 @@ static int entry_watch(Entry *entry, int *fd) {
         if (r < 0)
                 return r;
         *fd = -EBADF;
+        r = sd_event_source_set_priority(entry->source, PRIORITY_HANGUP);
+        if (r < 0)
+                return r;
         return sd_event_source_set_description(entry->source, "inhibitor");
 }
 
