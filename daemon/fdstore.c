@@ -7,41 +7,7 @@
 #include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
 
-#include "fdstore.h"
-#include "service-manager.h"
-
-/* A service manager that stands still for this long is not waited for. */
-#define SYNC_USEC (5 * USEC_PER_SEC)
-
-/* Somebody may be waiting for a device that the store has. */
-#define PRIORITY_SYNC SD_EVENT_PRIORITY_IMPORTANT
-
-typedef struct FdStoreEntry FdStoreEntry;
-struct FdStoreEntry {
-        char name[FDSTORE_NAME_SIZE];
-        int fd;      /* what was kept and is not taken yet, or what is to be given */
-        bool stored; /* the service manager has it */
-        bool remove; /* … is to be told to forget it, before … */
-        bool put;    /* … it is to be given fd */
-        bool hangup;
-        FdStoreEntry *next;
-};
-
-struct FdStore {
-        sd_event *event;
-        FdStoreListener listener;
-        ServiceManager manager;
-        bool failed; /* the listener was told */
-        FdStoreEntry *entries;
-        sd_event_source *writable; /* owns a socket; there while the service manager's is full */
-        sd_event_source *deferred; /* answers when nobody else does */
-        sd_event_source *barrier;  /* owns a pipe; there while a barrier is under way */
-        sd_event_source *timeout;
-        FdStoreSync *waiting; /* for the next barrier */
-        FdStoreSync *under_way;
-};
-
-static void fdstore_flush(FdStore *store);
+#include "fdstore-private.h"
 
 static FdStoreEntry *fdstore_find(const FdStore *store, const char *name) {
         for (FdStoreEntry *entry = store->entries; entry; entry = entry->next)
@@ -51,15 +17,17 @@ static FdStoreEntry *fdstore_find(const FdStore *store, const char *name) {
 }
 
 static FdStoreEntry *fdstore_add(FdStore *store, const char *name) {
-        FdStoreEntry *entry;
+        FdStoreEntry *entry, **link;
 
         entry = malloc(sizeof(*entry));
         if (!entry)
                 return NULL;
 
-        *entry = (FdStoreEntry){ .fd = -EBADF, .next = store->entries };
+        *entry = (FdStoreEntry){ .fd = -EBADF };
         (void) snprintf(entry->name, sizeof(entry->name), "%s", name);
-        store->entries = entry;
+        for (link = &store->entries; *link; link = &(*link)->next)
+                ;
+        *link = entry;
         return entry;
 }
 
@@ -94,34 +62,47 @@ static void fdstore_say(FdStore *store, int error) {
         store->failed = error < 0;
 }
 
-/* Returns whether the message is dealt with: a service manager that is gone keeps nothing. */
-static bool fdstore_send(FdStore *store, const char *text, int fd) {
-        int r, socket_fd;
-
-        r = service_manager_send(&store->manager, text, strlen(text), fd, &socket_fd);
-        if (r != -EAGAIN) {
-                fdstore_say(store, r);
-                return true;
-        }
+/* Comes back once there is room. Takes the socket. */
+static int fdstore_wait_for_room(FdStore *store, int socket_fd) {
+        int r;
 
         r = sd_event_add_io(
                 store->event, &store->writable, socket_fd, EPOLLOUT, on_writable, store);
         if (r < 0) {
                 (void) close(socket_fd);
-                return true;
+                return r;
         }
         (void) sd_event_source_set_io_fd_own(store->writable, true);
         (void) sd_event_source_set_priority(store->writable, PRIORITY_SYNC);
         (void) sd_event_source_set_description(store->writable, "fdstore-writable");
-        return false;
+        return -EAGAIN;
 }
 
+int fdstore_send(FdStore *store, const char *text, int fd) {
+        int r, socket_fd;
+
+        assert(store);
+        assert(text);
+
+        r = service_manager_send(&store->manager, text, strlen(text), fd, &socket_fd);
+        if (r == -EAGAIN)
+                r = fdstore_wait_for_room(store, socket_fd);
+        if (r != -EAGAIN)
+                fdstore_say(store, r);
+        return r;
+}
+
+/*
+ * Returns whether it is dealt with, be it in vain: a service manager that cannot be told keeps
+ * nothing.
+ */
 static bool fdstore_send_entry(FdStore *store, FdStoreEntry *entry) {
         char text[FDSTORE_NAME_SIZE + 64];
+        int r;
 
         if (entry->remove) {
                 (void) snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", entry->name);
-                if (!fdstore_send(store, text, -EBADF))
+                if (fdstore_send(store, text, -EBADF) == -EAGAIN)
                         return false;
                 entry->remove = entry->stored = false;
         }
@@ -132,91 +113,20 @@ static bool fdstore_send_entry(FdStore *store, FdStoreEntry *entry) {
                                 "FDSTORE=1\nFDNAME=%s%s",
                                 entry->name,
                                 entry->hangup ? "" : "\nFDPOLL=0");
-                if (!fdstore_send(store, text, entry->fd))
+                r = fdstore_send(store, text, entry->fd);
+                if (r == -EAGAIN)
                         return false;
                 entry->fd = safe_close(entry->fd);
                 entry->put = false;
-                entry->stored = true;
+                entry->stored = r >= 0;
         }
 
         return true;
 }
 
-/* Who waits is told; some of them begin to wait anew. */
-static void fdstore_answer(FdStore *store) {
-        FdStoreSync *syncs = TAKE_PTR(store->under_way);
+void fdstore_flush(FdStore *store) {
+        assert(store);
 
-        store->barrier = sd_event_source_disable_unref(store->barrier);
-        store->timeout = sd_event_source_disable_unref(store->timeout);
-
-        while (syncs) {
-                FdStoreSync *sync = syncs;
-
-                syncs = TAKE_PTR(sync->next);
-                sync->done(sync);
-        }
-
-        fdstore_flush(store);
-}
-
-static int on_barrier(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        fdstore_answer(userdata);
-        return 0;
-}
-
-static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
-        fdstore_answer(userdata);
-        return 0;
-}
-
-static int on_deferred(sd_event_source *source, void *userdata) {
-        fdstore_answer(userdata);
-        return 0;
-}
-
-/* Watches the end of a pipe of which the service manager is to close the other. Takes the fd. */
-static int fdstore_watch_barrier(FdStore *store, int *fd) {
-        int r;
-
-        r = sd_event_add_io(store->event, &store->barrier, *fd, 0, on_barrier, store);
-        if (r < 0)
-                return r;
-        r = sd_event_source_set_io_fd_own(store->barrier, true);
-        if (r < 0)
-                return r;
-        *fd = -EBADF;
-        (void) sd_event_source_set_priority(store->barrier, PRIORITY_SYNC);
-        (void) sd_event_source_set_description(store->barrier, "fdstore-barrier");
-
-        r = sd_event_add_time_relative(
-                store->event, &store->timeout, CLOCK_MONOTONIC, SYNC_USEC, 0, on_timeout, store);
-        if (r < 0)
-                return r;
-        return sd_event_source_set_description(store->timeout, "fdstore-timeout");
-}
-
-static void fdstore_begin_barrier(FdStore *store) {
-        _cleanup_close_ int reading = -EBADF, writing = -EBADF;
-        int fds[2], r = -ENOTCONN;
-
-        if (service_manager_exists(&store->manager) && pipe2(fds, O_CLOEXEC) >= 0) {
-                reading = fds[0];
-                writing = fds[1];
-                r = fdstore_watch_barrier(store, &reading);
-        }
-        if (r >= 0 && !fdstore_send(store, "BARRIER=1", writing)) {
-                /* Not sent: there is room again soon. */
-                store->barrier = sd_event_source_disable_unref(store->barrier);
-                store->timeout = sd_event_source_disable_unref(store->timeout);
-                return;
-        }
-
-        store->under_way = TAKE_PTR(store->waiting);
-        if (r < 0)
-                (void) sd_event_source_set_enabled(store->deferred, SD_EVENT_ONESHOT);
-}
-
-static void fdstore_flush(FdStore *store) {
         if (store->writable)
                 return;
 
@@ -224,9 +134,7 @@ static void fdstore_flush(FdStore *store) {
                 if (!fdstore_send_entry(store, entry))
                         return;
         fdstore_sweep(store);
-
-        if (store->waiting && !store->under_way)
-                fdstore_begin_barrier(store);
+        fdstore_begin_barrier(store);
 }
 
 static int fdstore_take_over(FdStore *store, int n, char **names) {
@@ -234,9 +142,15 @@ static int fdstore_take_over(FdStore *store, int n, char **names) {
                 int fd = SD_LISTEN_FDS_START + i;
                 FdStoreEntry *entry = fdstore_find(store, names[i]);
 
-                /* Of two of the same name nobody knows which is right. */
-                if (entry || strlen(names[i]) >= FDSTORE_NAME_SIZE) {
+                if (strlen(names[i]) >= FDSTORE_NAME_SIZE) {
                         (void) close(fd);
+                        continue;
+                }
+                /* Of two of the same name nobody knows which is right. */
+                if (entry) {
+                        (void) close(fd);
+                        entry->fd = safe_close(entry->fd);
+                        entry->remove = true;
                         continue;
                 }
                 entry = fdstore_add(store, names[i]);
@@ -267,9 +181,7 @@ int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret)
         r = service_manager_find(&store->manager);
         if (r < 0)
                 return r;
-        r = sd_event_add_defer(event, &store->deferred, on_deferred, store);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(store->deferred, SD_EVENT_OFF);
+        r = fdstore_new_syncs(store);
         if (r < 0)
                 return r;
 
@@ -297,9 +209,7 @@ FdStore *fdstore_free(FdStore *store) {
                 free(entry);
         }
         (void) sd_event_source_disable_unref(store->writable);
-        (void) sd_event_source_disable_unref(store->deferred);
-        (void) sd_event_source_disable_unref(store->barrier);
-        (void) sd_event_source_disable_unref(store->timeout);
+        fdstore_free_syncs(store);
         (void) sd_event_unref(store->event);
         free(store);
         return NULL;
@@ -382,13 +292,4 @@ bool fdstore_has(const FdStore *store, const char *name) {
 
         entry = fdstore_find(store, name);
         return entry && (entry->put || (entry->stored && !entry->remove));
-}
-
-void fdstore_sync(FdStore *store, FdStoreSync *sync) {
-        assert(store);
-        assert(sync);
-
-        sync->next = store->waiting;
-        store->waiting = sync;
-        fdstore_flush(store);
 }

@@ -7,7 +7,7 @@
  * survives and all else works.
  *
  * An fd has a name, and a name one fd. Nothing here blocks: what is to be said to the service
- * manager waits until it listens, in order for each name.
+ * manager waits until it listens, in order for each name, and of new names in their order.
  */
 
 #include <stdbool.h>
@@ -28,7 +28,7 @@ typedef struct FdStoreSync FdStoreSync;
 struct FdStoreSync {
         /* From the event loop, exactly once. */
         void (*done)(FdStoreSync *sync);
-        FdStoreSync *next; /* the store's */
+        FdStoreSync *next; /* the store's until then */
 };
 
 typedef struct FdStoreListener {
@@ -39,8 +39,8 @@ typedef struct FdStoreListener {
 
 /*
  * Takes over what the service manager kept for us. To be called once, before anything else opens
- * fds. *listener is copied. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET is no address, or an error of sd-event or
- * sd_listen_fds(3).
+ * fds. *listener is copied. Returns 0, -ENOMEM, -EINVAL if $NOTIFY_SOCKET is no address, or an error
+ * of sd-event or sd_listen_fds(3).
  */
 int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret);
 /* Closes our fds. What the service manager has, it keeps. */
@@ -71,6 +71,6 @@ bool fdstore_has(const FdStore *store, const char *name);
 
 /*
  * Calls back after the service manager did all that it was told until now, its closing of fds
- * included; or after five seconds, if it does not answer.
+ * included; or within five seconds, if it does not listen or answer.
  */
 void fdstore_sync(FdStore *store, FdStoreSync *sync);

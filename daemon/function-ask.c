@@ -23,16 +23,19 @@ static bool judge_held(const Function *f, FunctionOutcome *ret, int *ret_error) 
                 *ret = FUNCTION_PERMANENT;
         else if (facts->unsupported)
                 *ret = FUNCTION_NOT_SUPPORTED;
-        else if (facts->held && !facts->requested && !facts->awaited)
+        else if (f->device && state_decide(facts).hold)
                 *ret = FUNCTION_DONE;
-        else if (f->activity != FUNCTION_IDLE || !facts->waiting || facts->error == 0)
+        else if (f->activity != FUNCTION_IDLE)
                 return false;
-        else if (facts->error == -EBUSY)
+        else if (facts->waiting && facts->error == -EBUSY)
                 *ret = FUNCTION_BUSY;
-        else {
+        else if (facts->waiting && facts->error < 0) {
                 *ret = FUNCTION_SYSTEM_ERROR;
                 *ret_error = facts->error;
-        }
+        } else if (!facts->claimed) /* forgotten: it was bound anew */
+                *ret = FUNCTION_NOT_BOUND;
+        else
+                return false;
 
         return true;
 }
@@ -106,16 +109,6 @@ static bool function_judge(const Function *f,
         return false;
 }
 
-static void function_set_wishes(Function *f, const FunctionWishes *wishes) {
-        bool holder = strcmp(f->wishes.holder, wishes->holder) != 0;
-
-        f->wishes = *wishes;
-        f->facts.claimed = wishes->claimed;
-        f->facts.released = wishes->released;
-        function_arm_grace(f);
-        function_changed(f, FUNCTION_CHANGED_MEMORY | (holder ? FUNCTION_CHANGED_HOLDER : 0));
-}
-
 void function_drop_owner(FunctionOwner *owner) {
         assert(owner);
 
@@ -125,8 +118,8 @@ void function_drop_owner(FunctionOwner *owner) {
 
 /* What the request has, and what it changed for nothing. */
 static void function_conclude(Function *f, FunctionRequest *request, FunctionOutcome outcome) {
-        if (request->demand == FUNCTION_TO_BE_HELD && outcome != FUNCTION_DONE)
-                function_set_wishes(f, &request->before);
+        if (request->demand == FUNCTION_TO_BE_HELD)
+                function_claim_ended(f, outcome == FUNCTION_DONE);
         if (request->demand == FUNCTION_TO_BE_ATTACHED) {
                 request->device = vfio_close(request->device);
                 request->request_fd = safe_close(request->request_fd);
@@ -134,25 +127,37 @@ static void function_conclude(Function *f, FunctionRequest *request, FunctionOut
         }
 }
 
+static void function_withdraw(Function *f, FunctionRequest *request) {
+        FunctionRequest **link;
+
+        for (link = &f->requests; *link != request; link = &(*link)->next)
+                ;
+        *link = request->next;
+}
+
 void function_answer(Function *f) {
+        FunctionRequest *request;
         bool again = false;
 
         assert(f);
 
-        for (FunctionRequest **link = &f->requests; *link;) {
-                FunctionRequest *request = *link;
+        request = f->requests;
+        while (request) {
                 FunctionOutcome outcome;
                 int error;
 
                 if (!function_judge(f, request, &outcome, &error)) {
-                        link = &request->next;
+                        request = request->next;
                         continue;
                 }
-                *link = request->next;
+                function_withdraw(f, request);
                 function_conclude(f, request, outcome);
                 again = true;
                 function_changed(f, FUNCTION_ANSWERS);
                 request->answer(request, outcome, error);
+
+                /* Whoever was answered may have asked for something else. */
+                request = f->requests;
         }
 
         if (again) {
@@ -167,7 +172,7 @@ void function_refuse_all(Function *f) {
         while (f->requests) {
                 FunctionRequest *request = f->requests;
 
-                f->requests = request->next;
+                function_withdraw(f, request);
                 function_conclude(f, request, FUNCTION_NOT_BOUND);
                 request->answer(request, FUNCTION_NOT_BOUND, 0);
         }
@@ -192,7 +197,7 @@ void function_request_over(Function *f, FunctionDemand demand, int error) {
                 }
 }
 
-static void function_ask(Function *f, FunctionRequest *request, FunctionDemand demand) {
+void function_ask(Function *f, FunctionRequest *request, FunctionDemand demand) {
         FunctionRequest **link;
 
         request->demand = demand;
@@ -202,85 +207,6 @@ static void function_ask(Function *f, FunctionRequest *request, FunctionDemand d
         for (link = &f->requests; *link; link = &(*link)->next)
                 ;
         *link = request;
-}
-
-void function_claim(Function *f, FunctionRequest *request) {
-        assert(f);
-        assert(request);
-
-        request->before = f->wishes;
-        function_ask(f, request, FUNCTION_TO_BE_HELD);
-        function_set_wishes(f, &(FunctionWishes){ .claimed = true });
-
-        /* Whoever asks for it knows that it is not needed by anybody else just now. */
-        f->facts.settled = true;
-        f->facts.recovery_limit = f->facts.waiting = false;
-        f->facts.error = 0;
-        f->recoveries = (RecoveryHistory){ 0 };
-        f->backoff_usec = f->open_again_usec = 0;
-        function_settle(f);
-        function_update(f);
-}
-
-void function_release(Function *f, uint64_t grace_usec, const char *who, FunctionRequest *request) {
-        FunctionWishes wishes = { .released = true };
-
-        assert(f);
-        assert(who);
-        assert(strlen(who) < sizeof(wishes.holder));
-        assert(request);
-
-        wishes.claimed = f->wishes.claimed;
-        if (grace_usec > 0)
-                wishes.released_until_usec = now_usec(CLOCK_MONOTONIC) + grace_usec;
-        (void) strcpy(wishes.holder, who);
-        function_ask(f, request, FUNCTION_TO_BE_CLOSED);
-        if (f->facts.attached)
-                f->facts.requested = true;
-        function_set_wishes(f, &wishes);
-        function_settle(f);
-        function_update(f);
-}
-
-static int on_grace_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        Function *f = userdata;
-
-        assert(f);
-
-        function_set_wishes(f, &(FunctionWishes){ .claimed = f->wishes.claimed });
-        function_settle_anew(f);
-        function_update(f);
-        return 0;
-}
-
-void function_arm_grace(Function *f) {
-        assert(f);
-
-        f->grace_timer = sd_event_source_disable_unref(f->grace_timer);
-        if (!f->wishes.released || f->wishes.released_until_usec == 0)
-                return;
-
-        if (sd_event_add_time(f->context->event,
-                              &f->grace_timer,
-                              CLOCK_MONOTONIC,
-                              f->wishes.released_until_usec,
-                              USEC_PER_MSEC,
-                              on_grace_timer,
-                              f) < 0)
-                (void) function_log(f,
-                                    LOG_ERR,
-                                    -ENOMEM,
-                                    NULL,
-                                    "no timer for the end of its release; it stays released until "
-                                    "somebody claims it");
-        else
-                (void) sd_event_source_set_description(f->grace_timer, "function-grace");
-}
-
-void function_forget_wishes(Function *f) {
-        assert(f);
-
-        function_set_wishes(f, &(FunctionWishes){ 0 });
 }
 
 void function_reset(Function *f, FunctionRequest *request) {
@@ -347,15 +273,4 @@ void function_correct_inhibited(Function *f) {
                 function_settle_anew(f);
         function_changed(f, FUNCTION_CHANGED_HOLDER);
         function_update(f);
-}
-
-const char *function_holder(const Function *f) {
-        const Inhibitor *inhibitor;
-
-        assert(f);
-
-        if (f->facts.released && f->wishes.holder[0] != '\0')
-                return f->wishes.holder;
-        inhibitor = inhibitors_find(f->context->inhibitors, f->sysfs.address);
-        return inhibitor ? inhibitor->who : "";
 }

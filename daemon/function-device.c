@@ -44,7 +44,6 @@ static void function_opened(Function *f, VfioDevice *device) {
                 f->sysfs.fh = vfio_function_handle(device);
         if (f->facts.vfio_bound)
                 function_changed(f, FUNCTION_CHANGED_INTERFACE | FUNCTION_CHANGED_SYSFS);
-        function_changed(f, FUNCTION_CHANGED_MEMORY);
 
         r = function_watch(f);
         if (r < 0)
@@ -66,6 +65,9 @@ static void done_open(WorkerJob *job) {
         else {
                 ring_forget_function(f->context->ring, f->sysfs.fid);
                 function_opened(f, TAKE_PTR(f->job.device));
+                /* Known by name before the service manager has it: it may be unbound when the next run
+                 * finds it there. */
+                function_changed(f, FUNCTION_ANSWERS);
                 function_keep(f);
         }
         function_finish(f);
@@ -79,6 +81,8 @@ void function_acquire(Function *f) {
         function_disarm(f);
         function_nodes(f, &f->job.nodes);
         function_submit(f, FUNCTION_OPENING, WORKER_PATIENT, work_open, done_open);
+        /* Not when it is open: of many that are opened together, all are written down at once. */
+        function_changed(f, FUNCTION_CHANGED_MEMORY);
 }
 
 static void work_take_back(WorkerJob *job) {
@@ -111,6 +115,7 @@ static void done_take_back(WorkerJob *job) {
 
         if (r >= 0) {
                 function_opened(f, TAKE_PTR(f->job.device));
+                function_keep(f);
                 function_finish(f);
                 return;
         }
@@ -176,6 +181,7 @@ void function_take_over(Function *f, FunctionRequest *request) {
         f->job.device = TAKE_PTR(request->device);
         f->job.request_fd = TAKE_FD(request->request_fd);
         function_submit(f, FUNCTION_OPENING, WORKER_URGENT, work_take_over, done_take_over);
+        function_changed(f, FUNCTION_CHANGED_MEMORY);
 }
 
 static void work_close(WorkerJob *job) {
@@ -209,6 +215,16 @@ static void on_forgotten(FdStoreSync *sync) {
         function_close(function_of_sync(sync));
 }
 
+/*
+ * The service manager keeps it for the next run. It stays open until our very end, and is drained
+ * until then: what is logged meanwhile and left in its queue would be told by us from the log, and
+ * again by the next run.
+ */
+static bool function_outlives_us(const Function *f) {
+        return f->facts.stopping && f->context->restarts && f->facts.vfio_bound &&
+               !f->facts.requested && !f->requests && function_is_kept(f);
+}
+
 void function_let_go(Function *f) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
@@ -229,16 +245,14 @@ void function_let_go(Function *f) {
                 return;
         }
 
+        if (function_outlives_us(f))
+                return;
+
         function_unwatch(f);
+        /* While the next run would still know of it: what else is to be told of its errors. */
+        function_changed(f, FUNCTION_DRAINED_LAST);
         f->job.device = TAKE_PTR(f->device);
         f->counters = NULL;
-
-        /* The service manager keeps it for the next run. */
-        if (f->facts.stopping && f->context->restarts && f->facts.vfio_bound &&
-            !f->facts.requested && function_is_kept(f)) {
-                function_close(f);
-                return;
-        }
 
         /* Ours is the last close: it is the one that resets the function, and nobody else waits. */
         ring_forget_function(f->context->ring, f->sysfs.fid);

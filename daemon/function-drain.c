@@ -20,6 +20,9 @@
 #define STORM_INTERVAL_USEC (100 * USEC_PER_MSEC)
 #define STORM_BURST         8U
 
+/* Until the next try, if the kernel is short of memory. */
+#define SHORTAGE_USEC (100 * USEC_PER_MSEC)
+
 /* An unbind is answered within a second, whatever recovery is under way or still owed. */
 #define REQUEST_BUDGET_USEC (500 * USEC_PER_MSEC)
 
@@ -175,8 +178,21 @@ int function_drain(Function *f) {
         return r;
 }
 
+void function_drain_rest(Function *f) {
+        assert(f);
+
+        if (f->device && f->activity == FUNCTION_IDLE)
+                (void) function_drain(f);
+}
+
 /* After a drain in the event loop: what follows from it. */
 static void function_drained(Function *f, int result) {
+        /* To close the device would throw away the record that there was no memory for. */
+        if (result == -ENOMEM) {
+                (void) sd_event_source_set_time_relative(f->more_source, SHORTAGE_USEC);
+                (void) sd_event_source_set_enabled(f->more_source, SD_EVENT_ONESHOT);
+                return;
+        }
         if (result < 0) {
                 function_fail(f, result);
                 return;

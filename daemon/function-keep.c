@@ -27,36 +27,41 @@ static int function_take_part(Function *f, const char *part) {
         return fdstore_take(f->context->store, function_part(f, part, name));
 }
 
-/* Gives up what was kept without the device that it belongs to. */
-static void function_drop_former(Function *f, int notify_fd) {
-        f->former.device = safe_close(f->former.device);
-        f->former.error = safe_close(f->former.error);
-        f->former.request = safe_close(f->former.request);
-        (void) safe_close(notify_fd);
+/* What was taken is of no use. */
+static void function_drop_part(Function *f, const char *part, int *fd) {
+        char name[FDSTORE_NAME_SIZE];
+
+        *fd = safe_close(*fd);
+        fdstore_remove(f->context->store, function_part(f, part, name));
 }
 
 void function_find_former(Function *f, const HandoverFunction *former) {
+        const char *device;
         bool attached;
         int notify_fd;
 
         assert(f);
 
         attached = former && former->owner[0] != '\0';
+        device = attached ? "attached" : "device";
         notify_fd = function_take_part(f, "notify");
         f->former = (VfioFds){
-                .device = function_take_part(f, attached ? "attached" : "device"),
+                .device = function_take_part(f, device),
                 .error = function_take_part(f, "errors"),
                 .request = function_take_part(f, "request"),
         };
         /* Whoever attached it does so only with the eventfd that asks for it back. */
         if (f->former.device < 0 || (attached && f->former.request < 0)) {
-                function_drop_former(f, notify_fd);
+                function_drop_part(f, device, &f->former.device);
+                function_drop_part(f, "errors", &f->former.error);
+                function_drop_part(f, "request", &f->former.request);
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
 
         f->facts.settled = true;
         if (!attached) {
-                (void) safe_close(notify_fd);
+                function_drop_part(f, "notify", &notify_fd);
                 return;
         }
         f->facts.attached = true;
@@ -68,7 +73,10 @@ void function_find_former(Function *f, const HandoverFunction *former) {
 static int function_put_part(Function *f, const char *part, int fd) {
         char name[FDSTORE_NAME_SIZE];
 
-        return fd < 0 ? 0 : fdstore_put(f->context->store, function_part(f, part, name), fd, false);
+        function_part(f, part, name);
+        if (fd < 0 || fdstore_has(f->context->store, name))
+                return 0;
+        return fdstore_put(f->context->store, name, fd, false);
 }
 
 void function_keep(Function *f) {

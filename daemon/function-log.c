@@ -12,7 +12,10 @@
 int function_log(
         Function *f, int level, int error, const char *message_id, const char *format, ...) {
         char fid[32], uid[32], pchid[32], address[64], state[32], id[64], text[512];
-        const char *fields[] = { address, fid, uid, pchid, state, NULL, NULL };
+        char holder_field[sizeof(ERRORD_FIELD_HOLDER "=") + HANDOVER_TEXT_SIZE];
+        const char *fields[8] = { address, fid, uid, pchid, state }; /* and NULL at the end */
+        const char *holder;
+        size_t n = 5;
         va_list args;
 
         assert(f);
@@ -24,7 +27,13 @@ int function_log(
         (void) snprintf(state, sizeof(state), ERRORD_FIELD_STATE "=%s", state_to_string(f->state));
         if (message_id) {
                 (void) snprintf(id, sizeof(id), "MESSAGE_ID=%s", message_id);
-                fields[ELEMENTSOF(fields) - 2] = id;
+                fields[n++] = id;
+        }
+        holder = function_holder(f);
+        if (holder[0] != '\0') {
+                (void) snprintf(
+                        holder_field, sizeof(holder_field), ERRORD_FIELD_HOLDER "=%s", holder);
+                fields[n++] = holder_field;
         }
 
         va_start(args, format);
@@ -71,7 +80,14 @@ static int function_state_level(const Function *f) {
 }
 
 void function_log_state(Function *f) {
-        const char *explanation = function_explain(f);
+        const char *explanation = function_explain(f), *introduction = ": ";
+
+        if (!explanation && (f->facts.released || f->facts.inhibited)) {
+                introduction = ": for ";
+                explanation = function_holder(f);
+        }
+        if (!explanation || explanation[0] == '\0')
+                introduction = explanation = "";
 
         (void) function_log(f,
                             function_state_level(f),
@@ -82,8 +98,8 @@ void function_log_state(Function *f) {
                             f->reason[0] != '\0' ? " (" : "",
                             f->reason,
                             f->reason[0] != '\0' ? ")" : "",
-                            explanation ? ": " : "",
-                            explanation ?: "");
+                            introduction,
+                            explanation);
 }
 
 void function_log_binding(Function *f, const SysfsFunction *now) {

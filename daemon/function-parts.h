@@ -41,6 +41,8 @@ void function_let_go(Function *function);
 
 /* function-ask.c: what somebody asked for */
 
+/* Something more is asked for. */
+void function_ask(Function *function, FunctionRequest *request, FunctionDemand demand);
 /* The first request of this kind that was not begun; NULL if there is none. */
 FunctionRequest *function_request(const Function *function, FunctionDemand demand);
 /* The result of what was begun. */
@@ -49,20 +51,25 @@ void function_request_over(Function *function, FunctionDemand demand, int error)
 void function_answer(Function *function);
 /* The end of it: nothing can be done any more. */
 void function_refuse_all(Function *function);
-/* What Claim() and Release() said is not so any more. */
-void function_forget_wishes(Function *function);
 /* Looks up who keeps us from it. */
 void function_find_inhibitor(Function *function);
-/* Has the release end when it is to. */
-void function_arm_grace(Function *function);
 /* The attachment is over. */
 void function_drop_owner(FunctionOwner *owner);
+
+/* function-wishes.c: what Claim() and Release() said */
+
+/* What Claim() and Release() said is not so any more. */
+void function_forget_wishes(Function *function);
+/* A claim came to its end: if it failed, all is as it was before it. */
+void function_claim_ended(Function *function, bool done);
+/* Has the release end when it is to. */
+void function_arm_grace(Function *function);
 
 /* function-keep.c: what outlives the process */
 
 /* Takes what the service manager kept of the former run. */
 void function_find_former(Function *function, const HandoverFunction *former);
-/* Gives the open device to the service manager. */
+/* Gives the open device to the service manager, or what that has not of it. */
 void function_keep(Function *function);
 /* Whether the service manager has it, or will have. */
 bool function_is_kept(const Function *function);

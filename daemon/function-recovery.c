@@ -50,6 +50,8 @@ static bool function_reset_again(Function *f) {
                                        on_reset_timer,
                                        f) < 0)
                 return false;
+        /* As urgent as draining: until the reset the function does nothing, and who waits for it waits. */
+        (void) sd_event_source_set_priority(f->reset_timer, SD_EVENT_PRIORITY_IMPORTANT);
 
         f->reset_delay_usec *= 2;
         if (f->reset_delay_usec > RESET_DELAY_MAX_USEC)
@@ -115,7 +117,13 @@ void function_begin_reset(Function *f) {
         assert(f->device);
 
         request = function_request(f, FUNCTION_TO_BE_RESET);
-        if (!request || f->facts.attached || f->facts.permanent)
+        if (!request || f->facts.attached)
+                return;
+
+        /* What it has reported until now is what this recovers, unless one of it is permanent. That
+         * it cannot be read is said when it is tried again. */
+        (void) function_drain(f);
+        if (f->facts.permanent)
                 return;
 
         for (; request; request = function_request(f, FUNCTION_TO_BE_RESET))

@@ -30,7 +30,7 @@ static void function_act(Function *f, bool hold) {
                 function_let_go(f);
         else if (f->device)
                 function_begin_reset(f);
-        else if (attach && f->facts.vfio_bound && !f->facts.inhibited)
+        else if (attach && f->facts.vfio_bound && !f->facts.inhibited && !f->facts.awaited)
                 function_take_over(f, attach);
         else if (hold)
                 function_acquire(f);

@@ -37,8 +37,11 @@ typedef enum FunctionChange {
         FUNCTION_BECAME_IDLE = 1 << 5,
         FUNCTION_CHANGED_HOLDER = 1 << 6,
         FUNCTION_CHANGED_MEMORY = 1 << 7, /* what the next run of the daemon has to know */
-        /* Somebody is going to be told that what they asked for is so. */
+        /* Somebody is going to be told that what they asked for is so, or the service manager is
+         * given the device: what the next run has to know is to be written down now. */
         FUNCTION_ANSWERS = 1 << 8,
+        /* Its device was drained for the last time, and is about to be forgotten and closed. */
+        FUNCTION_DRAINED_LAST = 1 << 9,
 } FunctionChange;
 
 typedef struct FunctionListener {
@@ -120,9 +123,8 @@ struct FunctionRequest {
         /* All that follows is the function's. */
         FunctionDemand demand;
         FunctionRequest *next;
-        FunctionWishes before; /* TO_BE_HELD: what to go back to if it fails */
-        bool over;             /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
         bool begun;
+        bool over;          /* TO_BE_RESET, TO_BE_ATTACHED: it was tried, with … */
         int error;          /* … this result */
         VfioDevice *device; /* TO_BE_ATTACHED: recognised, and not handed over yet */
         int request_fd;     /* the owner's eventfd for the kernel's request */
@@ -172,7 +174,9 @@ struct Function {
         bool revision_said; /* the administrator was told of an unknown revision of the interface */
 
         /* What somebody asked for. */
-        FunctionWishes wishes; /* claimed and released are facts too */
+        FunctionWishes wishes;        /* claimed and released are facts too */
+        FunctionWishes wishes_before; /* what is so again if the claims under way fail, … */
+        bool recovery_limit_before;   /* … as is this */
         sd_event_source *grace_timer;
         uint64_t inhibitor; /* id of the one that counts, 0 if there is none */
         FunctionOwner owner;
@@ -230,8 +234,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Function *, function_unref);
 void function_correct(Function *function, const SysfsFunction *sysfs);
 /* It is not bound to VFIO any more, or not there: lets go of it. */
 void function_gone(Function *function);
-/* The daemon ends: lets go of it, recovered if it is in error. */
+/*
+ * The daemon ends: lets go of it, recovered if it is in error. What the service manager keeps stays
+ * open until the function is freed.
+ */
 void function_stop(Function *function);
+/* Right before the end: what is queued by now is drained, if the device is still open. */
+void function_drain_rest(Function *function);
 /*
  * Decides the state anew, and acquires or lets go of the device accordingly. After each corrected
  * fact.
@@ -257,8 +266,8 @@ void function_release(Function *function,
 void function_reset(Function *function, FunctionRequest *request);
 /*
  * Has its owner's device drained: device, request_fd and owner of the request are filled in, and are
- * the function's from now on. NOT_BOUND, BUSY, INHIBITED, ALREADY_ATTACHED, NOT_THE_DEVICE, or the
- * errno of vfio_attach().
+ * the function's from now on. NOT_BOUND, BUSY, INHIBITED, ALREADY_ATTACHED, NOT_THE_DEVICE,
+ * NOT_SUPPORTED, or the errno of vfio_attach().
  */
 void function_attach(Function *function, FunctionRequest *request);
 /* Ends the attachment, if there is one. request may be NULL. Answered once the device is closed. */

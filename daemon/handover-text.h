@@ -5,7 +5,10 @@
 
 #include "handover.h"
 
+#define HANDOVER_VERSION  1U
+#define HANDOVER_TEXT_MAX (16U * 1024U * 1024U)
+
 /* Returns 0 or -ENOMEM; the text is the caller's. */
 int handover_format(const Handover *handover, char **ret);
-/* As handover_read(). text ends with a null byte after size bytes. */
+/* As handover_read(). size is at most HANDOVER_TEXT_MAX. */
 int handover_parse(const char *text, size_t size, Handover *ret, unsigned *ret_skipped);

@@ -8,10 +8,9 @@
 
 #include "handover-text.h"
 
-#define HANDOVER_MAGIC    "ZPCIHAND"
-#define HANDOVER_PAGE     4096U
-#define HANDOVER_TEXT_MAX (16U * 1024U * 1024U)
-#define ALLOCATE_STEP     16U
+#define HANDOVER_MAGIC "ZPCIHAND"
+#define HANDOVER_PAGE  4096U
+#define ALLOCATE_STEP  16U
 
 /* At the beginning of the memfd. */
 typedef struct HandoverHeader {
@@ -101,13 +100,6 @@ void handover_done(Handover *handover) {
         *handover = (Handover){ 0 };
 }
 
-int handover_create(void) {
-        int fd;
-
-        fd = memfd_create("zpci-errord-handover", MFD_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
 static int write_all(int fd, const void *data, size_t size, uint64_t offset) {
         const char *rest = data;
 
@@ -142,6 +134,37 @@ static int read_all(int fd, void *data, size_t size, uint64_t offset) {
         return 0;
 }
 
+int handover_create(void) {
+        const HandoverHeader header = { .magic = HANDOVER_MAGIC };
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = memfd_create("zpci-errord-handover", MFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = write_all(fd, &header, sizeof(header), 0);
+        return r < 0 ? r : TAKE_FD(fd);
+}
+
+/* Returns 0, -EBADMSG if the header is damaged, or an error of fstat(2) and pread(2). */
+static int read_header(int fd, HandoverHeader *ret) {
+        struct stat st;
+        int r;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -EBADMSG;
+        r = read_all(fd, ret, sizeof(*ret), 0);
+        if (r < 0)
+                return r;
+        if (memcmp(ret->magic, HANDOVER_MAGIC, sizeof(ret->magic)) != 0 ||
+            ret->place_size > HANDOVER_TEXT_MAX || ret->place_offset > (uint64_t) st.st_size ||
+            ret->place_size > (uint64_t) st.st_size - ret->place_offset)
+                return -EBADMSG;
+        return 0;
+}
+
 /* Where size bytes do not touch the former text. */
 static uint64_t handover_place(const HandoverHeader *former, size_t size) {
         uint64_t end;
@@ -155,27 +178,26 @@ static uint64_t handover_place(const HandoverHeader *former, size_t size) {
 
 int handover_write(int fd, const Handover *handover) {
         _cleanup_free_ char *text = NULL;
-        HandoverHeader header = { .magic = HANDOVER_MAGIC };
-        struct stat st;
+        HandoverHeader header;
+        size_t size;
         int r;
 
         assert(fd >= 0);
         assert(handover);
 
+        r = read_header(fd, &header);
+        if (r < 0)
+                return r;
         r = handover_format(handover, &text);
         if (r < 0)
                 return r;
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (st.st_size > 0) {
-                r = read_all(fd, &header, sizeof(header), 0);
-                if (r < 0)
-                        return r;
-        }
+        size = strlen(text);
+        if (size > HANDOVER_TEXT_MAX)
+                return -EFBIG;
 
-        header.place_offset = handover_place(&header, strlen(text));
-        header.place_size = strlen(text);
-        r = write_all(fd, text, header.place_size, header.place_offset);
+        header.place_offset = handover_place(&header, size);
+        header.place_size = size;
+        r = write_all(fd, text, size, header.place_offset);
         if (r < 0)
                 return r;
         /* Less than a page, and in one: no sudden end of ours comes in the middle of it. */
@@ -185,34 +207,23 @@ int handover_write(int fd, const Handover *handover) {
 int handover_read(int fd, Handover *ret, unsigned *ret_skipped) {
         _cleanup_free_ char *text = NULL;
         HandoverHeader header;
-        struct stat st;
         int r;
 
         assert(fd >= 0);
         assert(ret);
         assert(ret_skipped);
 
-        if (fstat(fd, &st) < 0)
-                return -errno;
-        if (S_ISREG(st.st_mode) && st.st_size == 0)
-                return -ENODATA;
-        if (!S_ISREG(st.st_mode) || (uint64_t) st.st_size < sizeof(header))
-                return -EBADMSG;
-
-        r = read_all(fd, &header, sizeof(header), 0);
+        r = read_header(fd, &header);
         if (r < 0)
                 return r;
-        if (memcmp(header.magic, HANDOVER_MAGIC, sizeof(header.magic)) != 0 ||
-            header.place_size > HANDOVER_TEXT_MAX || header.place_offset > (uint64_t) st.st_size ||
-            header.place_size > (uint64_t) st.st_size - header.place_offset)
-                return -EBADMSG;
+        if (header.place_size == 0)
+                return -ENODATA;
 
-        text = malloc(header.place_size + 1);
+        text = malloc(header.place_size);
         if (!text)
                 return -ENOMEM;
         r = read_all(fd, text, header.place_size, header.place_offset);
         if (r < 0)
                 return r;
-        text[header.place_size] = '\0';
         return handover_parse(text, header.place_size, ret, ret_skipped);
 }

@@ -65,8 +65,8 @@ void handover_inhibitor_done(HandoverInhibitor *inhibitor);
 /* Makes an empty memfd for it. Returns an fd or a negative errno. */
 int handover_create(void);
 /*
- * Writes it. Returns 0, -ENOMEM, or an error of ftruncate(2) and pwrite(2): then the former text
- * stays valid.
+ * Writes it. Returns 0, -ENOMEM, -EFBIG if it is longer than what is read, -EBADMSG if fd is damaged,
+ * or an error of pread(2) and pwrite(2): then the former text stays valid.
  */
 int handover_write(int fd, const Handover *handover);
 /*

@@ -213,9 +213,12 @@ int inhibitors_restore(Inhibitors *inhibitors, const Handover *handover) {
                 r = entry_new(inhibitors, terms, &entry);
                 if (r >= 0)
                         r = entry_watch(entry, &fd);
-                if (r < 0)
+                if (r == -ENOMEM)
                         return r;
-                inhibitors_append(inhibitors, TAKE_PTR(entry));
+                if (r < 0) /* it is no pipe */
+                        fdstore_remove(inhibitors->store, name);
+                else
+                        inhibitors_append(inhibitors, TAKE_PTR(entry));
         }
 
         return 0;

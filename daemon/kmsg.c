@@ -11,7 +11,7 @@
 #include "kmsg.h"
 
 #define KMSG_LINE_MAX 8192U /* CONSOLE_EXT_LOG_MAX of Linux: what a line is at most */
-#define KMSG_BATCH    512U  /* lines read before others get their turn: one of each function */
+#define KMSG_BATCH    2048U /* lines read before others get their turn: four of each function */
 #define KMSG_REFUSALS 64U   /* lines in a row that the kernel may refuse to give out */
 #define KMSG_CATCH_UP 4096U /* lines read by who cannot wait: more than a storm of errors has */
 
@@ -136,25 +136,27 @@ int kmsg_parse(const char *line, size_t size, KmsgError *ret, uint64_t *ret_sequ
         return 1;
 }
 
-static void kmsg_take(Kmsg *kmsg, const char *line, size_t size) {
+/* Returns false for a line that was read before. */
+static bool kmsg_take(Kmsg *kmsg, const char *line, size_t size) {
         const KmsgListener *listener = kmsg->listener;
         uint64_t sequence, now;
         KmsgError error;
         int r;
 
+        kmsg->n_refused = 0;
         r = kmsg_parse(line, size, &error, &sequence);
         if (r < 0)
-                return;
+                return true;
 
         if (kmsg->started && sequence < kmsg->next)
-                return;
+                return false;
         if (kmsg->started && sequence > kmsg->next)
                 listener->overrun(sequence - kmsg->next, listener->userdata);
         kmsg->started = true;
         kmsg->next = sequence + 1;
 
         if (r == 0)
-                return;
+                return true;
 
         /* printk's clock is not disciplined as ours is, and weeks later it may be seconds ahead. */
         now = now_usec(CLOCK_MONOTONIC);
@@ -162,6 +164,7 @@ static void kmsg_take(Kmsg *kmsg, const char *line, size_t size) {
                 error.monotonic_usec = now;
 
         listener->error(&error, listener->userdata);
+        return true;
 }
 
 /*
@@ -171,12 +174,13 @@ static int kmsg_read(Kmsg *kmsg, int fd) {
         char line[KMSG_LINE_MAX];
         ssize_t n;
 
-        n = read(fd, line, sizeof(line));
-        if (n > 0) {
-                kmsg->n_refused = 0;
-                kmsg_take(kmsg, line, (size_t) n);
+        /* The former run may have read all of a long log: who cannot wait must come to its end. */
+        do
+                n = read(fd, line, sizeof(line));
+        while (n > 0 && !kmsg_take(kmsg, line, (size_t) n));
+
+        if (n > 0)
                 return 1;
-        }
         if (n == 0)
                 return -EIO; /* the kernel log has no end */
         if (errno == EAGAIN)

@@ -43,6 +43,7 @@ void manager_reload(Manager *m) {
         }
 
         m->reloading = true;
+        sysfs_problems_done(&m->problems); /* who has us look again wants to hear of them again */
         notify_reloading(m->notify);
 
         r = manager_configure(m);

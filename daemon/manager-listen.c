@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <signal.h>
 #include <string.h>
 
 #include "manager-private.h"
@@ -20,6 +21,8 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_check_stopped(m);
         }
 
+        if (what & FUNCTION_DRAINED_LAST)
+                observer_hasten(m->observer, f);
         if (what & FUNCTION_CHANGED_MEMORY)
                 manager_hand_over_soon(m);
         if (what & FUNCTION_ANSWERS)
@@ -198,6 +201,44 @@ static void on_name_taken(void *userdata) {
                               " on the system bus; only one can run");
         /* There may have been no bus for long, and devices be held by now. */
         manager_stop(m);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Manager *m = userdata;
+
+        assert(m);
+
+        if (info->ssi_signo == SIGHUP)
+                manager_reload(m);
+        else
+                manager_stop(m);
+        return 0;
+}
+
+int manager_catch_signals(Manager *m) {
+        static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+        sigset_t set;
+        int r;
+
+        (void) sigemptyset(&set);
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++)
+                (void) sigaddset(&set, signals[i]);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++) {
+                _cleanup_(sd_event_source_unrefp) sd_event_source *source = NULL;
+
+                r = sd_event_add_signal(m->event, &source, signals[i], on_signal, m);
+                if (r >= 0)
+                        r = sd_event_source_set_floating(source, true);
+                /* A storm of errors does not keep us from ending. */
+                if (r >= 0)
+                        r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
 }
 
 void manager_listen(Manager *m) {

@@ -71,6 +71,8 @@ void manager_watch_witness(Manager *manager);
 
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
+/* SIGTERM and SIGINT stop, SIGHUP reloads. Returns 0 or a negative errno. */
+int manager_catch_signals(Manager *manager);
 /*
  * Reads the configuration anew. What it says wins only over the built-in defaults and loses against
  * the command line.

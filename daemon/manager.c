@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,37 +15,6 @@
  * An adapter that hangs must not keep the daemon from ending; the unit's TimeoutStopSec= is longer.
  */
 #define STOP_USEC (10 * USEC_PER_SEC)
-
-static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
-        Manager *m = userdata;
-
-        assert(m);
-
-        if (info->ssi_signo == SIGHUP)
-                manager_reload(m);
-        else
-                manager_stop(m);
-        return 0;
-}
-
-static int manager_catch_signals(Manager *m) {
-        static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-        sigset_t set;
-        int r;
-
-        (void) sigemptyset(&set);
-        for (size_t i = 0; i < ELEMENTSOF(signals); i++)
-                (void) sigaddset(&set, signals[i]);
-        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-                return -errno;
-
-        for (size_t i = 0; i < ELEMENTSOF(signals); i++) {
-                r = sd_event_add_signal(m->event, NULL, signals[i], on_signal, m);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
 
 /* Takes back the ring of the former run, or makes one, and gives it to the service manager. */
 static int manager_open_ring(Manager *m) {

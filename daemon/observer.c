@@ -41,8 +41,8 @@ observer_commit(Observer *o, Function *f, const PairingAccount *account, uint64_
         return record;
 }
 
-/* settled: the FID of a function whose recovery is told by itself. */
-static void observer_publish(Observer *o, const PairingAccount *account, const uint32_t *settled) {
+/* settled: the recovery of the function is told by itself. */
+static void observer_publish(Observer *o, const PairingAccount *account, bool settled) {
         Function *f = registry_by_fid(o->registry, account->fid);
 
         /*
@@ -55,7 +55,7 @@ static void observer_publish(Observer *o, const PairingAccount *account, const u
 
         function_count_error(f, observer_commit(o, f, account, 0));
 
-        if ((!settled || *settled != account->fid) && observer_is_holders(f, account))
+        if (!settled && observer_is_holders(f, account))
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
 }
 
@@ -101,29 +101,38 @@ static void observer_defer_opening(Observer *o, uint64_t now) {
         }
 }
 
-static void observer_publish_due(Observer *o, uint64_t now, const uint32_t *settled) {
-        PairingAccount account;
-
-        while (pairing_due(o->pairing, now, &account))
-                observer_publish(o, &account, settled);
+/*
+ * What the witness and the kernel log told counts as read once nothing of it can be lost with this
+ * process.
+ */
+static void observer_note_progress(Observer *o) {
         observer_release_witness(o);
-
-        /* A line counts as read once nothing that it said can be lost with this process. */
         if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
                 ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
 }
 
+static void observer_publish_due(Observer *o, uint64_t now) {
+        PairingAccount account;
+
+        while (pairing_due(o->pairing, now, &account))
+                observer_publish(o, &account, false);
+        observer_note_progress(o);
+}
+
 void observer_make_room(Observer *o) {
         /* The next is due at once where too many wait, whatever their time. */
-        if (pairing_next_usec(o->pairing) == 0)
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC), NULL);
+        if (pairing_next_usec(o->pairing) != 0)
+                return;
+
+        observer_read_ring(o);
+        observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
 }
 
 void observer_time_is_up(Observer *o, uint64_t now) {
         observer_hear_witness(o);
         observer_read_ring(o);
         observer_defer_opening(o, now);
-        observer_publish_due(o, now, NULL);
+        observer_publish_due(o, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -146,7 +155,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC), NULL);
+                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
                 (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
                 return 0;
         }
@@ -221,18 +230,21 @@ Observer *observer_free(Observer *o) {
         return NULL;
 }
 
-static void observer_publish_waiting(Observer *o, uint32_t fid) {
-        uint64_t now;
-
-        /* Its errors were seen and logged before what brings us here happened. */
+/* The witness first: it has heard of an error before its line is written. */
+static void observer_catch_up(Observer *o) {
         observer_hear_witness(o);
         if (o->kmsg)
                 kmsg_catch_up(o->kmsg);
+}
+
+static void observer_publish_waiting(Observer *o, uint32_t fid) {
+        PairingAccount account;
+
         observer_read_ring(o);
 
-        now = now_usec(CLOCK_MONOTONIC);
-        pairing_hasten(o->pairing, fid, now);
-        observer_publish_due(o, now, &fid);
+        while (pairing_take(o->pairing, fid, now_usec(CLOCK_MONOTONIC), &account))
+                observer_publish(o, &account, true);
+        observer_note_progress(o);
 }
 
 void observer_uevent(Observer *o, const char *address, UeventError error) {
@@ -256,6 +268,7 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
 
         /* The kernel recovers only what nobody holds, so no VFIO record will come; and the error goes
          * before its recovery. */
+        observer_catch_up(o);
         observer_publish_waiting(o, f->sysfs.fid);
         function_set_recovery(
                 f, error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED : RECOVERY_FAILED);
@@ -265,12 +278,19 @@ void observer_hasten(Observer *o, const Function *function) {
         assert(o);
         assert(function);
 
+        /* The lines of its errors were written before what brings us here happened. */
+        observer_catch_up(o);
         observer_publish_waiting(o, function->sysfs.fid);
 }
 
 void observer_finish(Observer *o) {
         assert(o);
 
+        /* In this order: what a line tells of is in the queue, if it is there at all. What is logged
+         * from now on is for the next run. */
+        observer_catch_up(o);
+        for (size_t i = 0; i < registry_size(o->registry); i++)
+                function_drain_rest(registry_get(o->registry, i));
         for (size_t i = 0; i < registry_size(o->registry); i++)
                 observer_publish_waiting(o, registry_get(o->registry, i)->sysfs.fid);
 }

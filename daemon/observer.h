@@ -47,7 +47,8 @@ const Record *observer_dropped(Observer *observer, Function *function, uint64_t 
 /* A uevent told of an error of the function at this address. */
 void observer_uevent(Observer *observer, const char *address, UeventError error);
 
-/* The function is about to leave the registry: what waits is published now. */
+/* The function is about to leave the registry, or its device to be closed: what waits is published
+ * now. */
 void observer_hasten(Observer *observer, const Function *function);
-/* The daemon ends: what waits for a richer account is published now. */
+/* The daemon ends: drains what is open, then publishes what waits for a richer account. */
 void observer_finish(Observer *observer);

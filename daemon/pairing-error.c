@@ -58,13 +58,20 @@ static Error *pairing_oldest(const Pairing *pairing, bool waiting) {
         return NULL;
 }
 
+/* Something waits only where the caller left it lying, see PAIRING_WAITING. */
+static void pairing_make_room(Pairing *pairing) {
+        Error *error = pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true);
+
+        if (!error->waiting && (error->expected & BIT(RECORD_UEVENT)) != 0)
+                pairing->crowded_usec = error->until_usec;
+        pairing_forget(pairing, error);
+}
+
 Error *pairing_add(Pairing *pairing, Error from) {
         Error *error;
 
-        /* Something waits only where the caller left it lying, see PAIRING_WAITING. */
         if (TAILQ_EMPTY(&pairing->unused))
-                pairing_forget(pairing,
-                               pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true));
+                pairing_make_room(pairing);
 
         error = TAILQ_FIRST(&pairing->unused);
         TAILQ_REMOVE(&pairing->unused, error, list);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The errors that pairing.c knows of: pairing-error.c keeps and finds them, pairing.c knows what is
- * to become of them.
+ * The errors that are known of: pairing-error.c keeps and finds them, pairing.c takes accounts in,
+ * and pairing-due.c gives out what becomes a record.
  */
 
 #include <sys/queue.h>
@@ -32,6 +32,8 @@ struct Pairing {
         struct ErrorList unused;
         bool witness; /* whether it runs, and so is expected to tell of every error */
         unsigned n_waiting;
+        /* Until when uevents may come of errors that are forgotten already. */
+        uint64_t crowded_usec;
         Error pool[PAIRING_ACCOUNTS];
 };
 

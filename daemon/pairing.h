@@ -34,7 +34,11 @@
  * where a source loses an account (the kernel log is overrun, udev is), the next account of that
  * source and function pairs in its place: a line up to PAIRING_SLACK_USEC after a record, a uevent
  * up to PAIRING_MEMORY_USEC after a record or line. Of an error that only this account told there
- * is no record then.
+ * is no record then. So it is with lines of one PEC after a crash in the midst of a burst, too: which
+ * records of the former run had their lines already is not known any more, and the line of an error
+ * that the kernel dropped may pass for one of theirs. In a storm of more errors than can be
+ * remembered, a uevent that finds none is dropped: udevd is late then, and its error was told and is
+ * forgotten.
  *
  * Pure: time comes in as CLOCK_MONOTONIC microseconds, nothing is read or written.
  */
@@ -123,8 +127,11 @@ uint64_t pairing_oldest_witness(const Pairing *pairing);
  */
 void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
-/* The time of the accounts of fid is up at now_usec: no richer one can come any more. */
-void pairing_hasten(Pairing *pairing, uint32_t fid, uint64_t now_usec);
+/*
+ * Takes out one account of fid that waits, oldest first: no richer one can come any more. Returns
+ * true if there was one. Those of others, whose records may not be drained yet, wait on.
+ */
+bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAccount *ret);
 
 /*
  * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.

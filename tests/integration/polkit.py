@@ -34,7 +34,7 @@ class Polkit:
 
     def wait_asked(self):
         """Until a question waits for release()."""
-        deadline = Deadline(10, 'polkit to be asked')
+        deadline = Deadline(30, 'polkit to be asked')
         while not self._tell('HaveHangingCalls'):
             deadline.left()
 

@@ -51,6 +51,46 @@ def test_stop_while_a_line_waits(sim, daemon, journald, functions):
     assert (entry['ZPCI_FID'], entry['ZPCI_PEC']) == ('0x00000020', '0x0004')
 
 
+def test_crash_right_after_it_was_opened(sim, daemon, published, functions):
+    """The service manager has the device, and the next run knows whose it is, though it is not bound any more."""
+    new = '0003:00:00.0'
+    seen = len(daemon.notify.messages)
+    sim.add(new, fid=0x30, **FAST)
+    daemon.notify.wait('FDNAME', 'function-00000030-device', seen)
+    daemon.kill()
+    sim.error(new, pec=7)
+    leaving = sim.connect()
+    leaving.send('unbind', new)
+    sim.wait(new, 'leaving=1')
+    daemon.start('--policy=claim')
+    leaving.receive('unbind')
+    error, = published.errors(1, 0x30)
+    assert (error.pec, error.details['Source']) == (7, 'vfio')
+
+
+@pytest.mark.parametrize('again', [True, False])
+def test_error_while_it_ends(sim, daemon, journald, functions, again):
+    """Whether or not there is a next run, to which the open device is handed over: the error is told once, and
+    in full."""
+    slow = '0003:00:00.0'
+    sim.add(slow, fid=0x30, **{**FAST, 'reset_ms': 500})
+    sim.wait(slow, 'held=1,err_armed=1')
+    sim.error(slow, pec=2)
+    sim.wait(slow, 'resets=1')
+    daemon.process.terminate()
+    daemon.wait_notify('STOPPING', '1')
+    sim.error(HELD, pec=7)
+    assert daemon.wait_exit() == 0
+    if again:
+        daemon.start('--policy=claim')
+        sim.wait(HELD, 'held=1,pending=0,frozen=0')
+        # Whatever comes of the lines has come when one that was written after them is published.
+        sim.error(SEEN, pec=5, force=1)
+        journald.wait(ERROR, 'ZPCI_PEC=0x0005')
+    entry, = journald.entries(ERROR, 'ZPCI_PEC=0x0007')
+    assert entry['ZPCI_SOURCE'] == 'vfio'
+
+
 def test_stop_takes_nothing_new(sim, daemon, functions):
     """A function that appears while others are still being closed is not opened."""
     new = '0003:00:00.0'

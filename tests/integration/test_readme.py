@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bystander import FAST, TO_JOURNAL
 from deadline import Deadline
+from hook import domain
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
@@ -25,6 +27,13 @@ def block(begin):
             break
         found.append(line[4:])
     return '\n'.join(found) + '\n'
+
+
+def situations():
+    """The table of who opens functions: {who: (STATE, REASON)}, of `zpci-errctl list`."""
+    section = README.read_text().split('## On a KVM host')[1].split('\n## ')[0]
+    rows = re.findall(r'^\| ([^|]+) \| [^|]+ \| `(\w+)`(?: `(\w+)`)? \|$', section, re.M)
+    return {who: (state, reason or '-') for who, state, reason in rows}
 
 
 def test_subscriber(bus, sim, daemon, published):
@@ -78,3 +87,75 @@ def test_queries(sim, daemon, published, journald):
     assert len(queries) >= 6
     for query in queries:
         assert journald.entries(*query.split()), query
+
+
+def test_kvm_host(build, sim, bus, daemon, published, journald, errctl, hook, configure):
+    """What README says of each who opens functions is what an administrator sees."""
+    sim.add(A, fid=0x10, pchid=0x104, **FAST)
+    sim.add('00a2:00:00.0', fid=0x20, pchid=0x105, **FAST)
+    sim.add('0003:00:00.0', fid=0x30, pchid=0x1c4, **FAST)
+    sim.hold('0003:00:00.0')
+    # Settling takes long enough to be seen, and ends.
+    configure('[Errord]\nPolicy=claim\nSettleSec=300ms\n' + block('[Function pchid:1c4]'))
+    daemon.start(**TO_JOURNAL)
+    published.wait_state(0x10, 'claimed')
+    seen = {}
+
+    def look(who, address=A):
+        line, = [line for line in errctl('list').split('\n') if line.startswith(address)]
+        who, = [key for key in situations() if key.startswith(who)]
+        seen[who] = tuple(line.split()[5:7])
+
+    def told():
+        return [entry['MESSAGE'] for entry in journald.entries(f'ZPCI_ADDRESS={A}')]
+
+    before = len(told())
+    hook('ledger', 'prepare', 'begin', domain('hostdev'))
+    sim.hold(A)
+    look('guests of libvirt')
+    assert 'Holder: ledger\n' in errctl('show', A)
+    sim.error(A, pec=2)
+    published.errors(1, 0x10)
+    published.wait_property(0x10, 'Recovery', 'left-to-holder')
+    sim.unhold(A)
+    hook('ledger', 'stopped', 'end', domain('hostdev'))
+    hook('ledger', 'release', 'end', domain('hostdev'))
+    published.wait_state(0x10, 'claimed')
+    example = block(f'{A} (FID 0x00000010, PCHID 0x0104): observed (released): for ledger').splitlines()
+    journald.wait(f'ZPCI_ADDRESS={A}', count=before + len(example))
+    assert told()[before:] == example
+    assert [entry['MESSAGE'] for entry in journald.entries('ZPCI_HOLDER=ledger', f'ZPCI_ADDRESS={A}')] == [
+        example[0]]
+
+    errctl('release', A)
+    sim.hold(A)
+    look('a running guest')
+    sim.unhold(A)
+    errctl('claim', A)
+
+    qemu = errctl.spawn('inhibit', A, '--who=guest1', '--', 'cat', stdin=subprocess.PIPE)
+    published.wait_state(0x10, 'observed', 'inhibited')
+    look('plain QEMU')
+    assert 'Holder: guest1\n' in errctl('show', A)
+    qemu.process.kill()
+    published.wait_state(0x10, 'claimed')
+
+    look('device plugins', '0003:00:00.0')
+
+    errctl('release', A)
+    driver = subprocess.Popen([build / 'examples' / 'attach', A], stdout=subprocess.PIPE,
+                              env={**sim.env(), **bus.environment})
+    published.wait_state(0x10, 'delegated')
+    look('a user-space driver')
+    driver.kill()
+    driver.communicate()
+
+    sim.unbind(A)
+    published.wait_objects(0x20, 0x30)
+    daemon.freeze()
+    sim.bind(A)
+    sim.hold(A)
+    daemon.thaw()
+    published.wait_state(0x10, 'observed', 'busy')
+    look('anybody before the daemon')
+    assert seen == situations()

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from deadline import Deadline, scaled
+from processes import Processes
 from service import Notify
 
 UNIT = 'zpci-errord.service'
@@ -146,6 +147,10 @@ class Container:
             follow.communicate()
         return found
 
+    def processes(self, unit, program):
+        """What runs in a system service."""
+        return Processes(self._cgroup / 'system.slice' / unit, program)
+
     def busctl(self, *arguments, check=True):
         """The `data` of busctl's JSON answer; None for an empty one."""
         answer = self.run('busctl', '--json=short', *arguments, check=check).stdout
@@ -162,7 +167,7 @@ class Container:
         """Makes a file inside."""
         self.run('install', '-D', '-m', '644', '/dev/stdin', path, stdin=None, input=text)
 
-    def drop_in(self, name, settings):
-        """Adds to the [Service] section of the daemon's unit."""
-        self.write(f'/etc/systemd/system/{UNIT}.d/{name}.conf', f'[Service]\n{settings}\n')
+    def drop_in(self, name, settings, section='Service'):
+        """Adds to a section of the daemon's unit."""
+        self.write(f'/etc/systemd/system/{UNIT}.d/{name}.conf', f'[{section}]\n{settings}\n')
         self.systemctl('daemon-reload')

@@ -188,7 +188,7 @@ command_error(Controller *c, Connection *conn, char **words, unsigned n_words, F
                 "ok result=%s signalled=%d pending=%u dropped=%llu frozen=%d",
                 f->dropped > dropped ? "dropped" : names[verdict],
                 signalled,
-                f->n_pending,
+                sim_device_pending(f),
                 (unsigned long long) f->dropped,
                 f->frozen);
         return 0;

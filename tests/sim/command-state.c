@@ -39,7 +39,7 @@ static void look(Controller *c, SimFunction *f, Fact facts[static N_FACTS]) {
                        { "permanent", f->permanent },
                        { "err_armed", f->err_armed },
                        { "req_armed", f->req_armed },
-                       { "pending", f->n_pending },
+                       { "pending", sim_device_pending(f) },
                        { "dropped", f->dropped },
                        { "errors", f->errors },
                        { "signals", f->signals },

@@ -136,7 +136,7 @@ int sim_device_open(Sim *sim, SimFunction *f, SimOpen how, int fd, uint64_t *ret
         if (f->open == SIM_OPEN_NO) {
                 f->open = (uint8_t) how;
                 f->generation = sim->state->next_generation++;
-                f->n_pending = 0;
+                f->n_queued = f->n_taken = 0;
                 f->opens++;
                 f->opened_at = f->locked_until = now + (uint64_t) f->set.open_ms * NSEC_PER_MSEC;
                 if (f->frozen && !f->permanent) /* open resets the function */
@@ -174,7 +174,7 @@ void sim_device_release(SimFunction *f) {
                 f->frozen = false;
 
         f->open = SIM_OPEN_NO;
-        f->n_pending = 0;
+        f->n_queued = f->n_taken = 0;
         f->err_armed = f->req_armed = false;
         f->closes++;
         f->closing_until = now + (uint64_t) f->set.close_ms * NSEC_PER_MSEC;
@@ -184,10 +184,10 @@ void sim_device_release(SimFunction *f) {
 
 static void enqueue(SimFunction *f, const uint8_t *record) {
         memcpy(f->last_record, record, SIM_RECORD);
-        if (f->n_pending == SIM_QUEUE)
+        if (sim_device_pending(f) == SIM_QUEUE)
                 f->dropped++;
         else
-                memcpy(f->queue[f->n_pending++], record, SIM_RECORD);
+                memcpy(f->queue[f->n_queued++ % SIM_QUEUE], record, SIM_RECORD);
 }
 
 SimVerdict sim_device_error(SimFunction *f, const uint8_t record[static SIM_RECORD], bool force) {
@@ -217,16 +217,14 @@ SimVerdict sim_device_error(SimFunction *f, const uint8_t record[static SIM_RECO
         return SIM_VERDICT_QUEUED;
 }
 
-int sim_device_take(SimFunction *f, uint8_t record[static SIM_RECORD]) {
-        if (f->n_pending > 0) {
-                memcpy(record, f->queue[0], SIM_RECORD);
-                f->n_pending--;
-                memmove(f->queue[0], f->queue[1], sizeof(f->queue) - SIM_RECORD);
-        } else if (f->set.endless)
-                memcpy(record, f->last_record, SIM_RECORD);
-        else
-                return -ENOMSG;
+const uint8_t *sim_device_oldest(const SimFunction *f) {
+        if (sim_device_pending(f) > 0)
+                return f->queue[f->n_taken % SIM_QUEUE];
+        return f->set.endless ? f->last_record : NULL;
+}
 
+void sim_device_take(SimFunction *f) {
+        if (sim_device_pending(f) > 0)
+                __atomic_store_n(&f->n_taken, f->n_taken + 1, __ATOMIC_RELEASE);
         f->records_read++;
-        return 0;
 }

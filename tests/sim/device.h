@@ -57,5 +57,14 @@ typedef enum SimVerdict {
 /* The platform reports an error. 'force' also if the function is in the error state. */
 SimVerdict sim_device_error(SimFunction *f, const uint8_t record[static SIM_RECORD], bool force);
 
-/* Takes the oldest record. -ENOMSG if there is none. */
-int sim_device_take(SimFunction *f, uint8_t record[static SIM_RECORD]);
+static inline uint32_t sim_device_pending(const SimFunction *f) {
+        return f->n_queued - f->n_taken;
+}
+
+/*
+ * The oldest record, NULL if there is none; and takes it out. A kernel does both, and copies it to
+ * the reader in between, in one go: no signal ends a process amid that. So here the record is
+ * copied by the very last instructions before it is taken out, and is never lost with its reader.
+ */
+const uint8_t *sim_device_oldest(const SimFunction *f);
+void sim_device_take(SimFunction *f);

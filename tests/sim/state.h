@@ -98,8 +98,9 @@ typedef struct SimFunction {
         uint64_t thawed_at;     /* a reset under way ends the error state then, 0: none */
         uint64_t opened_at;     /* the open that is under way returns then */
 
-        uint32_t n_pending;
-        uint8_t queue[SIM_QUEUE][SIM_RECORD];
+        /* Since it was opened. One store takes a record out, whenever its reader may be killed. */
+        uint32_t n_queued, n_taken;
+        uint8_t queue[SIM_QUEUE][SIM_RECORD]; /* the oldest at n_taken % SIM_QUEUE */
         uint8_t last_record[SIM_RECORD];
 
         uint64_t opens, closes, resets, again, busy, errors, signals, records_read, dropped,

@@ -107,77 +107,84 @@ int sim_vfio_info(Sim *sim, SimFunction *f, uint8_t *arg) {
         return 0;
 }
 
-/* Like copy_to_user(): a bad pointer is EFAULT, not a crash of the client. */
-static int copy_out(uint64_t pointer, const uint8_t *data, size_t size) {
-        void *to = (void *) (uintptr_t) pointer;
-        struct iovec local = { .iov_base = (void *) data, .iov_len = size };
-        struct iovec remote = { .iov_base = to, .iov_len = size };
+/* Like what copy_to_user() finds: a bad pointer is EFAULT, not a crash of the client. (A sandbox
+ * without that call has to do with good ones.) */
+static bool is_writable(uint64_t pointer, size_t size) {
+        static const uint8_t zeros[4096];
 
-        if (process_vm_writev(getpid(), &local, 1, &remote, 1, 0) != (ssize_t) size &&
-            errno == EFAULT)
-                return -EFAULT;
-        memcpy(to, data, size); /* once more: for Valgrind, and for sandboxes without that call */
-        return 0;
+        for (size_t done = 0, n; done < size; done += n) {
+                void *to = (void *) (uintptr_t) (pointer + done);
+                struct iovec local = { .iov_base = (void *) zeros }, remote = { .iov_base = to };
+
+                n = size - done < sizeof(zeros) ? size - done : sizeof(zeros);
+                local.iov_len = remote.iov_len = n;
+                if (process_vm_writev(getpid(), &local, 1, &remote, 1, 0) != (ssize_t) n &&
+                    errno == EFAULT)
+                        return false;
+        }
+        return true;
 }
 
 /* Linux 7.3: the payload is a pointer; the kernel is not told how long the buffer is. */
 static int get_ccdf(Sim *sim, SimFunction *f, const uint8_t *payload) {
-        uint8_t record[SIM_RECORD], chunk[256];
+        const uint8_t *record;
         uint64_t pointer;
         uint32_t length;
-        int r;
+        uint8_t *to;
+        int r = 0;
 
         memcpy(&pointer, payload, sizeof(pointer));
         if (pointer == 0)
                 return -EINVAL;
+        to = (uint8_t *) (uintptr_t) pointer;
 
         sim_lock(sim);
         length = f->set.err_length;
-        r = sim_device_take(f, record);
-        sim_unlock(sim);
-        if (r < 0)
-                return r;
-
-        /* A record that has grown: what follows is 0x20, 0x21, ... */
-        for (size_t done = 0; r == 0 && done < length; done += sizeof(chunk)) {
-                size_t n = length - done < sizeof(chunk) ? length - done : sizeof(chunk);
-
-                for (size_t i = 0; i < sizeof(chunk); i++)
-                        chunk[i] = (uint8_t) (done + i);
-                if (done == 0)
-                        memcpy(chunk, record, sizeof(record));
-                r = copy_out(pointer + done, chunk, n);
+        record = sim_device_oldest(f);
+        if (!record)
+                r = -ENOMSG;
+        else {
+                if (!is_writable(pointer, length))
+                        r = -EFAULT;
+                else {
+                        /* A record that has grown: what follows is 0x20, 0x21, ... */
+                        for (uint32_t i = SIM_RECORD; i < length; i++)
+                                to[i] = (uint8_t) i;
+                        memcpy(to, record, length < SIM_RECORD ? length : SIM_RECORD);
+                }
+                sim_device_take(f);
         }
+        sim_unlock(sim);
         return r;
 }
 
 /* The proposal: the answer is the payload itself. */
 static int get_packed(Sim *sim, SimFunction *f, uint8_t *payload, bool rev2) {
-        uint8_t record[SIM_RECORD];
-        uint32_t pending;
-        bool nomsg;
-        int r;
+        uint8_t answer[16] = {};
+        const uint8_t *record;
+        int r = 0;
 
         sim_lock(sim);
-        nomsg = f->set.uapi == SIM_UAPI_V13_ENOMSG;
-        r = sim_device_take(f, record);
-        pending = f->n_pending + (f->set.endless ? 1 : 0);
-        sim_unlock(sim);
+        record = sim_device_oldest(f);
+        if (!record && f->set.uapi == SIM_UAPI_V13_ENOMSG)
+                r = -ENOMSG;
+        else {
+                uint32_t pending = sim_device_pending(f);
 
-        if (r == -ENOMSG && !nomsg) {
-                memset(record, 0, sizeof(record));
-                pending = 0;
-        } else if (r < 0)
-                return r;
-
-        payload[0] = rev2 ? 2 : 1;
-        payload[1] = (uint8_t) pending;
-        put_u16(payload + 2, (uint16_t) (record[30] << 8 | record[31]));
-        if (rev2) {
-                memcpy(payload + 4, record + 4, 8); /* handle and id: a guess at a later revision */
-                memset(payload + 12, 0xa5, 4);
+                answer[0] = rev2 ? 2 : 1;
+                answer[1] = (uint8_t) (pending > 0 ? pending - 1 : 0) + (f->set.endless ? 1 : 0);
+                if (record)
+                        put_u16(answer + 2, (uint16_t) (record[30] << 8 | record[31]));
+                if (record && rev2)
+                        memcpy(answer + 4, record + 4, 8); /* handle and id: a guess */
+                if (rev2)
+                        memset(answer + 12, 0xa5, 4);
+                memcpy(payload, answer, rev2 ? 16 : 4);
+                if (record)
+                        sim_device_take(f);
         }
-        return 0;
+        sim_unlock(sim);
+        return r;
 }
 
 int sim_vfio_feature(Sim *sim, SimFunction *f, uint8_t *arg) {

@@ -1,20 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Fixtures: the installed daemon under a real systemd, each test in a machine of its own."""
-from pathlib import Path
-
 import pytest
 
 from container import Container
+from machine import machine, post_install, sim  # noqa: F401
 from monitor import Monitor
-from sim import Sim
-
-POST_INSTALL = Path(__file__).parents[2] / 'systemd' / 'post-install'
-
-
-def post_install(container):
-    """What `meson install` does at its end where no DESTDIR is set."""
-    with open(POST_INSTALL) as script:
-        container.run('bash', '-s', '/usr/lib/sysusers.d/zpci-errord.conf', stdin=script)
 
 
 @pytest.fixture
@@ -29,28 +19,7 @@ def installed(build):
 
 
 @pytest.fixture
-def sim(build):
-    """No functions yet; see lib/sim.py."""
-    with Sim(build, world=True) as sim:
-        yield sim
-
-
-@pytest.fixture
-def machine(build, sim):
-    """A machine whose kernel has the simulated functions, as far as the daemon can see."""
-    container = Container(build, [build, sim.directory])
-    try:
-        post_install(container.start())
-        environment = ' '.join(f'"{key}={value}"' for key, value in sim.env({}).items())
-        container.drop_in(
-            'simulator', f'Environment={environment}\nBindPaths={sim.directory} {build}')
-        yield container
-    finally:
-        container.close()
-
-
-@pytest.fixture
-def monitor(machine):
+def monitor(machine):  # noqa: F811
     """A subscriber on the machine's bus."""
     monitor = Monitor(machine.bus_address)
     yield monitor

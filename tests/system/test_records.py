@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Records on their way out of the installed daemon, by the commands that users type."""
+import time
+
 import pytest
 
 from container import UNIT
 from deadline import Deadline
 
 FUNCTIONS = 100
+STORM_SECONDS = 6
 ADDRESS = '0001:00:00.0'
 ERROR_ID = '4518901db7e24c839a23d2f97d6f0741'
 
@@ -73,6 +76,26 @@ def test_dropped_by_journald(claiming, sim, monitor):
     count = burst(sim, monitor)
     claiming.wait_journal(f'_SYSTEMD_UNIT={UNIT}', 'PRIORITY=4')
     check_stored(claiming, count)
+
+
+def test_watchdog_in_a_storm(claiming, sim, monitor):
+    """Being busy is not being dead: kernels that always have one more record, and signal it all the time."""
+    claiming.write('/etc/zpci-errord.conf', '[Errord]\nPolicy=claim\nSettleSec=0\nRecovery=none\n')
+    claiming.drop_in('watchdog', f'WatchdogSec={STORM_SECONDS / 3}s\nLimitCORE=0')
+    claiming.systemctl('restart', UNIT)
+    sim.add_many(32, open_ms=1, reset_ms=1, eagain_ms=1)
+    addresses = sim.list()
+    for address in addresses:
+        sim.wait(address, 'err_armed=1')
+        sim.set(address, endless=1)
+    before = claiming.show(UNIT, 'MainPID')
+    end = time.monotonic() + STORM_SECONDS
+    while time.monotonic() < end:
+        for address in addresses:
+            sim.signal(address)
+    for address in addresses:
+        sim.set(address, endless=0)
+    assert claiming.show(UNIT, 'MainPID', 'NRestarts') == [before, '0']
 
 
 def test_rate_limits(claiming, sim, monitor):

@@ -48,19 +48,28 @@ static VfioDevice *fake_device(int error_fd, int request_fd) {
 
 /* What a former run had, whose device went on in the service manager's hands. */
 int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem) {
+        VfioFds taken = *fds;
+
         *ret_problem = (VfioProblem){ 0 };
-        safe_close(fds->device);
-        *ret = fake_kernel.device = fake_device(fds->error, fds->request);
         *fds = VFIO_NO_FDS;
-        fake_kernel.n_opens++;
+        safe_close(taken.device);
+        if (fake_kernel.open_error < 0) {
+                safe_close(taken.error);
+                safe_close(taken.request);
+                return fake_kernel.open_error;
+        }
+        if (taken.error < 0)
+                taken.error = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (taken.request < 0)
+                taken.request = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        *ret = fake_kernel.device = fake_device(taken.error, taken.request);
+        fake_kernel.n_taken_back++;
         return 0;
 }
 
 /* The device of an owner, recognised by whoever calls this. */
 VfioDevice *fake_owned(void) {
-        assert(!fake_kernel.device);
-        fake_kernel.device = fake_device(-EBADF, -EBADF);
-        return fake_kernel.device;
+        return fake_device(-EBADF, -EBADF);
 }
 
 int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioProblem *ret_problem) {
@@ -69,6 +78,8 @@ int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioPro
                 return fake_kernel.open_error;
         device->request_fd = dup(request_fd);
         device->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert(!fake_kernel.device);
+        fake_kernel.device = device;
         return 0;
 }
 
@@ -84,10 +95,11 @@ VfioDevice *vfio_close(VfioDevice *device) {
         if (!device)
                 return NULL;
 
-        assert(device == fake_kernel.device);
-        fake_kernel.n_lost_by_close += fake_kernel.n_queue;
-        fake_kernel.n_queue = 0;
-        fake_kernel.device = NULL;
+        if (device == fake_kernel.device) { /* else it was never attached */
+                fake_kernel.n_lost_by_close += fake_kernel.n_queue;
+                fake_kernel.n_queue = 0;
+                fake_kernel.device = NULL;
+        }
         fake_kernel.n_closes++;
         safe_close(device->error_fd);
         safe_close(device->request_fd);

@@ -20,7 +20,7 @@ typedef struct FakeKernel {
         bool frozen;
 
         VfioDevice *device; /* while it is open */
-        unsigned n_opens, n_closes, n_resets;
+        unsigned n_opens, n_closes, n_resets, n_taken_back;
         unsigned n_lost_by_close; /* records that were in the queue when it was closed */
 } FakeKernel;
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "fake-manager.h"
 #include "fake-vfio.h"
 #include "registry.h"
 
@@ -19,6 +20,7 @@
 typedef struct Bench {
         sd_event *event;
         Config config;
+        FakeManager manager; /* of bench_setup_managed() */
         FdStore *store;
         Inhibitors *inhibitors;
         FunctionContext context;
@@ -64,7 +66,7 @@ static inline void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata)
                 function_correct_inhibited(b->function);
 }
 
-static inline int bench_setup(void **state) {
+static inline int bench_setup_with(void **state, bool managed) {
         Bench *b = calloc(1, sizeof(*b));
         RingOrigin origin;
 
@@ -74,6 +76,8 @@ static inline int bench_setup(void **state) {
         b->config.function.settle_usec = 0;
 
         assert_int_equal(sd_event_new(&b->event), 0);
+        if (managed)
+                fake_manager_start(&b->manager, b->event);
         assert_int_equal(fdstore_new(b->event, &(FdStoreListener){ 0 }, &b->store), 0);
         assert_int_equal(inhibitors_new(b->event,
                                         b->store,
@@ -100,14 +104,28 @@ static inline int bench_setup(void **state) {
         return 0;
 }
 
+static inline int bench_setup(void **state) {
+        return bench_setup_with(state, false);
+}
+
+static inline int bench_setup_managed(void **state) {
+        return bench_setup_with(state, true);
+}
+
 static inline int bench_teardown(void **state) {
         Bench *b = *state;
+        uint64_t end = now_usec(CLOCK_MONOTONIC) + WAIT_USEC;
+
+        /* What is under way has a reference to the function until it is done. */
+        while (b->n_busy > 0 && now_usec(CLOCK_MONOTONIC) < end)
+                assert_true(sd_event_run(b->event, WAIT_USEC) >= 0);
 
         sd_event_source_disable_unref(b->post);
         worker_free(b->context.worker);
         function_unref(b->function);
         inhibitors_free(b->inhibitors);
         fdstore_free(b->store);
+        fake_manager_end(&b->manager);
         ring_free(b->context.ring);
         log_free(b->context.log);
         sd_event_unref(b->event);

@@ -67,10 +67,10 @@ static void daemon_starts(Fixture *f) {
 static int setup(void **state) {
         Fixture *f = calloc(1, sizeof(*f));
 
-        fake_timers_reset();
         assert_non_null(f);
         bus_fixture_setup(&f->base, 65536);
         fake_bus_setup(&f->fake, f->base.event);
+        fake_timers_reset(); /* the first one is the bus's */
         *state = f;
         return 0;
 }

@@ -234,7 +234,6 @@ static void test_read_fails(void **state) {
         run_until(b, b->function->state == FUNCTION_CLAIMED);
 }
 
-/* A kernel that always has one more record must not keep the publishers from their turn. */
 /* That it opens does not make it work: it is tried less and less often. */
 static void test_read_always_fails(void **state) {
         Bench *b = *state;
@@ -246,6 +245,7 @@ static void test_read_always_fails(void **state) {
         assert_state(b, FUNCTION_FAILED, "EIO");
 }
 
+/* A kernel that always has one more record must not keep the publishers from their turn. */
 static void test_endless(void **state) {
         Bench *b = *state;
         unsigned posts;
@@ -290,6 +290,23 @@ static void test_gone_while_resetting(void **state) {
         assert_false(fake_kernel.frozen);
 }
 
+/* The kernel is short of memory: its records stay where they are, and so does the device. */
+static void test_no_memory(void **state) {
+        Bench *b = *state;
+
+        claim(b);
+        fake_kernel.read_error = -ENOMEM;
+        fake_error(2);
+        fake_error(3);
+        run_dry(b);
+        assert_int_equal(errors(b), 0);
+        assert_state(b, FUNCTION_CLAIMED, "");
+
+        fake_kernel.read_error = 0;
+        run_until(b, errors(b) == 2);
+        assert_int_equal(fake_kernel.n_closes, 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
@@ -310,6 +327,7 @@ int main(void) {
                 TEST(test_request_after_error),
                 TEST(test_request_during_endless_reset),
                 TEST(test_read_fails),
+                TEST(test_no_memory),
                 TEST(test_read_always_fails),
                 TEST(test_endless),
                 TEST(test_gone_while_opening),

@@ -17,7 +17,7 @@
 
 #include "kmsg.h"
 
-#define BATCH    512U
+#define BATCH    2048U
 #define REFUSALS 64U
 
 /* The next reads fail with these. */
@@ -80,7 +80,7 @@ static void on_failed(int error, void *userdata) {
 }
 
 static void start(Fixture *f, uint64_t sequence) {
-        int fds[2], size = 4 * 1024 * 1024;
+        int fds[2], size = 16 * 1024 * 1024;
 
         n_failures = 0;
         *f = (Fixture){ 0 };
@@ -122,6 +122,20 @@ static void say_error(Fixture *f, unsigned priority, uint64_t sequence, uint64_t
                  sequence,
                  usec);
         say(f, line);
+}
+
+/* Lines that the former run read do not count for who cannot wait, however many they are. */
+static void test_catch_up_with_a_long_log(void **state) {
+        const unsigned n = 5000;
+        Fixture f;
+
+        start(&f, n);
+        for (unsigned i = 1; i <= n + 1; i++) {
+                say_error(&f, 3, i, i);
+        }
+        kmsg_catch_up(f.kmsg);
+        assert_string_equal(f.heard, "error 5001 10 2\nprogress 5001\n");
+        stop(&f);
 }
 
 /* Runs until nothing is left to do, and checks what was called. */
@@ -228,10 +242,10 @@ static void test_batches(void **state) {
         say_error(&f, 3, 101 + 2 * BATCH, 1);
 
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 612\n");
+        assert_string_equal(f.heard, "progress 2148\n");
         assert_int_equal(sd_event_run(f.event, 0), 1);
-        assert_string_equal(f.heard, "progress 612\nprogress 1124\n");
-        check_heard(&f, "progress 612\nprogress 1124\nerror 1125 10 2\nprogress 1125\n");
+        assert_string_equal(f.heard, "progress 2148\nprogress 4196\n");
+        check_heard(&f, "progress 2148\nprogress 4196\nerror 4197 10 2\nprogress 4197\n");
         stop(&f);
 }
 
@@ -342,12 +356,19 @@ static void test_ownership(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_from_now),    cmocka_unit_test(test_from_sequence),
-                cmocka_unit_test(test_gaps),        cmocka_unit_test(test_forged),
-                cmocka_unit_test(test_malformed),   cmocka_unit_test(test_batches),
-                cmocka_unit_test(test_interrupted), cmocka_unit_test(test_too_long),
-                cmocka_unit_test(test_end),         cmocka_unit_test(test_failure),
-                cmocka_unit_test(test_clock),       cmocka_unit_test(test_ownership),
+                cmocka_unit_test(test_from_now),
+                cmocka_unit_test(test_catch_up_with_a_long_log),
+                cmocka_unit_test(test_from_sequence),
+                cmocka_unit_test(test_gaps),
+                cmocka_unit_test(test_forged),
+                cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_batches),
+                cmocka_unit_test(test_interrupted),
+                cmocka_unit_test(test_too_long),
+                cmocka_unit_test(test_end),
+                cmocka_unit_test(test_failure),
+                cmocka_unit_test(test_clock),
+                cmocka_unit_test(test_ownership),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,7 @@ static struct {
 
 static Function functions[2];
 static RecordRecovery recoveries[2]; /* as they were set last */
+static uint16_t queued;              /* PEC of what the first one's device has, 0 for nothing */
 
 typedef struct Fixture {
         sd_event *event;
@@ -48,6 +49,7 @@ Function *__wrap_registry_get(const Registry *registry, size_t index);
 void __wrap_function_identity(const Function *function, RecordIdentity *ret);
 void __wrap_function_count_error(Function *function, const Record *record);
 void __wrap_function_set_recovery(Function *function, RecordRecovery recovery);
+void __wrap_function_drain_rest(Function *function);
 
 int __wrap_kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret) {
         kernel_log.from = sequence;
@@ -107,6 +109,22 @@ void __wrap_function_set_recovery(Function *function, RecordRecovery recovery) {
         recoveries[function - functions] = recovery;
 }
 
+static void commit(Ring *ring, const Function *function, uint16_t pec) {
+        RecordIdentity identity;
+        Record *record;
+
+        __wrap_function_identity(function, &identity);
+        record = ring_reserve(ring, RECORD_ERROR, &identity);
+        record->source = RECORD_VFIO;
+        record->pec = pec;
+        ring_commit(ring, record);
+}
+
+void __wrap_function_drain_rest(Function *function) {
+        if (function == functions && queued > 0)
+                commit(function->context->ring, function, queued);
+}
+
 static void open_ring(Fixture *f, int image) {
         RingOrigin origin;
 
@@ -125,9 +143,11 @@ static int setup(void **state) {
         assert_non_null(f);
         kernel_log.open_error = 0;
         kernel_log.late = NULL;
+        queued = 0;
         for (size_t i = 0; i < ELEMENTSOF(functions); i++) {
                 functions[i] = (Function){
                         .sysfs.fid = i == 0 ? HELD : SEEN,
+                        .context = &f->context,
                         .former.device = -EBADF,
                 };
                 (void) snprintf(functions[i].sysfs.address,
@@ -186,14 +206,7 @@ static uint64_t line(Fixture *f, uint32_t fid, uint16_t pec) {
 }
 
 static void drained(Fixture *f, uint32_t fid, uint16_t pec) {
-        RecordIdentity identity;
-        Record *record;
-
-        __wrap_function_identity(__wrap_registry_by_fid(NULL, fid), &identity);
-        record = ring_reserve(f->ring, RECORD_ERROR, &identity);
-        record->source = RECORD_VFIO;
-        record->pec = pec;
-        ring_commit(f->ring, record);
+        commit(f->ring, __wrap_registry_by_fid(NULL, fid), pec);
         run(f);
 }
 
@@ -259,6 +272,20 @@ static void test_line_of_a_record(void **state) {
         assert_next(f, RECORD_VFIO, HELD, 3);
         assert_no_more(f);
         assert_int_equal(functions[0].records, 0);
+}
+
+/* An error at the very end: all that was logged is read, and drained after that. */
+static void test_line_at_the_end(void **state) {
+        const KmsgError late = {
+                .sequence = 2, .monotonic_usec = now_usec(CLOCK_MONOTONIC), .fid = HELD, .pec = 2
+        };
+        Fixture *f = *state;
+
+        kernel_log.late = &late;
+        queued = 2;
+        observer_finish(f->observer);
+        assert_next(f, RECORD_VFIO, HELD, 2);
+        assert_no_more(f);
 }
 
 /* What the kernel's queue had no room for. Its recovery is that of its function. */
@@ -427,10 +454,10 @@ static void test_no_kernel_log(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_line),      TEST(test_line_of_a_record), TEST(test_line_of_a_loss),
-                TEST(test_uevent),    TEST(test_strangers),        TEST(test_severities),
-                TEST(test_recovered), TEST(test_opening),          TEST(test_many),
-                TEST(test_next_run),  TEST(test_no_kernel_log),
+                TEST(test_line),           TEST(test_line_of_a_record), TEST(test_line_at_the_end),
+                TEST(test_line_of_a_loss), TEST(test_uevent),           TEST(test_strangers),
+                TEST(test_severities),     TEST(test_recovered),        TEST(test_opening),
+                TEST(test_many),           TEST(test_next_run),         TEST(test_no_kernel_log),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

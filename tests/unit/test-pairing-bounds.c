@@ -112,12 +112,32 @@ static void test_all_told(void **state) {
         check_nothing(pairing);
 }
 
+/* More errors than can be remembered: a late uevent of one that is forgotten is no error of its own. */
+static void test_late_uevents(void **state) {
+        enum {
+                N = 2 * PAIRING_ACCOUNTS,
+        };
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        uint64_t late = START + PAIRING_MEMORY_USEC;
+
+        for (unsigned i = 0; i < N; i++)
+                tell_packed(pairing, i, 0x2, START);
+        for (unsigned i = 0; i < N; i++)
+                pairing_uevent(pairing, i, late - 1, late - 1);
+        check_nothing(pairing);
+
+        /* Once that is over, one that nobody else tells of is an error again. */
+        pairing_uevent(pairing, 1, late, late);
+        assert_true(pairing_due(pairing, late + PAIRING_WAIT_USEC, &account));
+        assert_int_equal(account.fid, 1);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_many_waiting),
-                cmocka_unit_test(test_nobody_takes),
-                cmocka_unit_test(test_many_remembered),
-                cmocka_unit_test(test_all_told),
+                cmocka_unit_test(test_many_waiting),    cmocka_unit_test(test_nobody_takes),
+                cmocka_unit_test(test_many_remembered), cmocka_unit_test(test_all_told),
+                cmocka_unit_test(test_late_uevents),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,21 +279,30 @@ static void test_defer(void **state) {
         check_nothing(pairing);
 }
 
-static void test_hasten(void **state) {
+static void test_take(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
         PairingAccount account;
 
         pairing_kmsg(pairing, FID + 1, 0x2, START, START);
         pairing_kmsg(pairing, FID, 0x2, START, START);
+        pairing_kmsg(pairing, FID, 0x3, START, START);
         tell_packed(pairing, FID, 0x4, START);
-        pairing_hasten(pairing, FID, START + 1);
-        assert_true(pairing_next_usec(pairing) == START + 1);
-        check_due(pairing, START + 1, RECORD_KMSG, FID, 0x2, START);
+        for (uint16_t pec = 2; pec <= 3; pec++) {
+                assert_true(pairing_take(pairing, FID, START + 1, &account));
+                assert_int_equal(account.source, RECORD_KMSG);
+                assert_int_equal(account.fid, FID);
+                assert_int_equal(account.pec, pec);
+        }
+        assert_false(pairing_take(pairing, FID, START + 1, &account));
         assert_false(pairing_due(pairing, START + 1, &account));
 
         /* It has its record: a uevent is still superfluous, also that of the one remembered before. */
         tell(pairing, 'u', 0);
         tell(pairing, 'u', 0);
+        tell(pairing, 'u', 0);
+
+        /* Nobody else's is taken, be it due or not. */
+        assert_false(pairing_take(pairing, FID, START + PAIRING_WAIT_USEC, &account));
         check_due(pairing, START + PAIRING_WAIT_USEC, RECORD_KMSG, FID + 1, 0x2, START);
         check_nothing(pairing);
 }
@@ -426,13 +435,20 @@ static void test_witness_at_once(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_orders),           cmocka_unit_test(test_no_uevent),
-                cmocka_unit_test(test_two_equal_errors), cmocka_unit_test(test_strangers),
-                cmocka_unit_test(test_old_line),         cmocka_unit_test(test_young_line),
-                cmocka_unit_test(test_memory),           cmocka_unit_test(test_defer),
-                cmocka_unit_test(test_hasten),           cmocka_unit_test(test_former),
-                cmocka_unit_test(test_witness_orders),   cmocka_unit_test(test_witness_pairs),
-                cmocka_unit_test(test_witness_is_older), cmocka_unit_test(test_witness_former),
+                cmocka_unit_test(test_orders),
+                cmocka_unit_test(test_no_uevent),
+                cmocka_unit_test(test_two_equal_errors),
+                cmocka_unit_test(test_strangers),
+                cmocka_unit_test(test_old_line),
+                cmocka_unit_test(test_young_line),
+                cmocka_unit_test(test_memory),
+                cmocka_unit_test(test_defer),
+                cmocka_unit_test(test_take),
+                cmocka_unit_test(test_former),
+                cmocka_unit_test(test_witness_orders),
+                cmocka_unit_test(test_witness_pairs),
+                cmocka_unit_test(test_witness_is_older),
+                cmocka_unit_test(test_witness_former),
                 cmocka_unit_test(test_witness_at_once),
         };
 

@@ -322,21 +322,59 @@ static void test_no_memory(void **state) {
         assert_told(f, "+10 ");
 }
 
+/* What sysfs says of the handles just now; 0 for one that is gone. By the domains of the addresses. */
+static uint32_t handles[4];
+static unsigned n_handles_read;
+
+int __wrap_sysfs_read_handle(const char *address, uint32_t *ret);
+
+int __wrap_sysfs_read_handle(const char *address, uint32_t *ret) {
+        unsigned domain;
+
+        assert_int_equal(sscanf(address, "%x", &domain), 1);
+        assert_true(domain < ELEMENTSOF(handles));
+        n_handles_read++;
+        *ret = handles[domain];
+        return handles[domain] == 0 ? -ENOENT : 0;
+}
+
+/* The handle changes, and no uevent tells of that: what counts is what it is now. */
+static void test_by_handle(void **state) {
+        Fixture *f = *state;
+
+        for (unsigned i = 1; i < 4; i++) {
+                SysfsFunction sysfs = at(i, i);
+
+                sysfs.fh = handles[i] = 0x100 + i;
+                assert_int_equal(registry_correct(f->registry, &sysfs), 0);
+        }
+
+        n_handles_read = 0;
+        assert_ptr_equal(registry_by_handle(f->registry, 0x102), registry_by_fid(f->registry, 2));
+        assert_int_equal(n_handles_read, 1); /* the likely one */
+
+        handles[2] = 0x200;
+        assert_null(registry_by_handle(f->registry, 0x102));
+        assert_ptr_equal(registry_by_handle(f->registry, 0x200), registry_by_fid(f->registry, 2));
+
+        handles[3] = 0x102; /* what another one had before */
+        assert_ptr_equal(registry_by_handle(f->registry, 0x102), registry_by_fid(f->registry, 3));
+
+        handles[1] = 0;
+        assert_null(registry_by_handle(f->registry, 0x101));
+        assert_null(registry_by_handle(f->registry, 0));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_order),
-                TEST(test_many),
-                TEST(test_comes_and_goes),
-                TEST(test_not_wanted),
-                TEST(test_leaves_when_closed),
-                TEST(test_became_idle),
-                TEST(test_back_while_leaving),
-                TEST(test_moved),
-                TEST(test_scan),
-                TEST(test_restore),
-                TEST(test_no_memory),
+                TEST(test_order),       TEST(test_by_handle),
+                TEST(test_many),        TEST(test_comes_and_goes),
+                TEST(test_not_wanted),  TEST(test_leaves_when_closed),
+                TEST(test_became_idle), TEST(test_back_while_leaving),
+                TEST(test_moved),       TEST(test_scan),
+                TEST(test_restore),     TEST(test_no_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include "vfio-uapi.h"
 #include "vfio.h"
@@ -434,6 +435,304 @@ static void test_reset(void **state) {
         vfio_close(device);
 }
 
+/* A device of somebody else, or of a former run: an eventfd that the kernel shows as something else. */
+
+typedef struct Shown {
+        const char *fd_link;   /* what /proc/self/fd says of any fd; NULL for the truth */
+        const char *char_link; /* what /sys/dev/char says */
+        bool is_char;          /* what statx(2) says */
+        bool has_path_only;
+        bool other_handle; /* sysfs has another one than the device */
+        int handle_errno;
+} Shown;
+
+static Shown shown;
+
+ssize_t __real_readlink(const char *path, char *target, size_t size);
+ssize_t __wrap_readlink(const char *path, char *target, size_t size);
+int __wrap_statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret);
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, long argument);
+int __wrap_sysfs_read_handle(const char *address, uint32_t *ret);
+
+ssize_t __wrap_readlink(const char *path, char *target, size_t size) {
+        const char *link = strncmp(path, "/proc/self/fd/", 14) == 0   ? shown.fd_link
+                           : strcmp(path, "/sys/dev/char/511:3") == 0 ? shown.char_link
+                                                                      : NULL;
+
+        if (!link)
+                return __real_readlink(path, target, size);
+        memcpy(target, link, strlen(link) < size ? strlen(link) : size);
+        return (ssize_t) (strlen(link) < size ? strlen(link) : size);
+}
+
+int __wrap_statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret) {
+        /* Nobody behind a file may be asked. */
+        assert_int_equal(flags, AT_EMPTY_PATH | AT_STATX_DONT_SYNC);
+        *ret = (struct statx){
+                .stx_mode = shown.is_char ? S_IFCHR : S_IFREG,
+                .stx_rdev_major = 511,
+                .stx_rdev_minor = 3,
+        };
+        return 0;
+}
+
+int __wrap_fcntl(int fd, int command, ...) {
+        va_list args;
+        long argument;
+
+        va_start(args, command);
+        argument = va_arg(args, long);
+        va_end(args);
+        return __wrap_fcntl64(fd, command, argument);
+}
+
+int __wrap_fcntl64(int fd, int command, long argument) {
+        if (command == F_GETFL && shown.has_path_only)
+                return O_PATH;
+        return __real_fcntl(fd, command, argument);
+}
+
+int __wrap_sysfs_read_handle(const char *address, uint32_t *ret) {
+        assert_string_equal(address, "0001:00:00.0");
+        *ret = EXAMPLE_FH + (shown.other_handle ? 1 : 0);
+        return -shown.handle_errno;
+}
+
+#define CHAR_LINK "../../devices/pci0001:00/0001:00:00.0/vfio-dev/vfio3"
+
+static int setup_shown(void **state) {
+        shown = (Shown){ .fd_link = "anon_inode:[vfio-device]" };
+        return setup(state);
+}
+
+/* Recognises any fd. It is not touched, and nothing is left open if it fails. */
+static int recognise(VfioDevice **ret, const char *what) {
+        int fd = eventfd(0, EFD_CLOEXEC), before = next_fd(), r;
+        VfioProblem problem = { 0 };
+
+        *ret = NULL;
+        r = vfio_recognise(fd, ret, &problem);
+        if (r < 0) {
+                assert_null(*ret);
+                assert_non_null(problem.what);
+                assert_non_null(strstr(problem.what, what));
+                assert_int_equal(next_fd(), before);
+        }
+        assert_true(fcntl(fd, F_GETFD) >= 0);
+        close(fd);
+        return r;
+}
+
+static void assert_recognised(void) {
+        VfioDevice *device;
+
+        assert_int_equal(recognise(&device, ""), 0);
+        assert_int_equal(vfio_function_handle(device), EXAMPLE_FH);
+        assert_true(vfio_fds(device).device >= 0);
+        assert_true(vfio_error_fd(device) < 0);
+        assert_true(vfio_request_fd(device) < 0);
+        assert_int_equal(kernel.armed_first, UINT32_MAX); /* nothing is installed */
+        vfio_close(device);
+}
+
+static void assert_not_recognised(int error, const char *what) {
+        VfioDevice *device;
+
+        assert_int_equal(recognise(&device, what), error);
+}
+
+static void test_recognise(void **state) {
+        assert_recognised();
+
+        shown.fd_link = "/dev/vfio/devices/vfio3";
+        shown.is_char = true;
+        shown.char_link = CHAR_LINK;
+        assert_recognised();
+        shown.char_link = "../../devices/pci0001:00/0001:00:00.0/00a0:01:00.1/vfio-dev/vfio12";
+        assert_recognised();
+}
+
+/* Before it looks like one, it is asked nothing. */
+static void test_recognise_something_else(void **state) {
+        static const char *const links[] = {
+                "/tmp/anon_inode:[vfio-device]",
+                "anon_inode:[vfio-device] (deleted)",
+                "anon_inode:[vfio-devic",
+                "anon_inode:[eventfd]",
+                "",
+                "socket:[1]",
+        };
+        static const char *const char_links[] = {
+                "../../devices/virtual/misc/fuse",
+                "../../devices/virtual/cuse/vfio-dev/vfio3",
+                "../../devices/platform/abc/vfio-dev/vfio3",
+                "../../devices/pci0001:00/0001:00:00.0/vfio-dev",
+                "../../devices/pci0001:00/0001:00:00.0/vfio-dev/other",
+                "../../devices/pci0001:00/0001:00:00.0/other-dev/vfio3",
+                "0001:00:00.0/vfio-dev/vfio3",
+                "vfio3",
+                "",
+        };
+
+        kernel.info_errno = ENOTTY; /* what it would answer is said in other words */
+        for (size_t i = 0; i < ELEMENTSOF(links); i++) {
+                shown.fd_link = links[i];
+                assert_not_recognised(-ENOTTY, "it is no VFIO device");
+        }
+        shown.is_char = true;
+        for (size_t i = 0; i < ELEMENTSOF(char_links); i++) {
+                shown.char_link = char_links[i];
+                assert_not_recognised(-ENOTTY, "it is no VFIO device");
+        }
+        shown.is_char = false; /* a file by the same number */
+        shown.char_link = CHAR_LINK;
+        assert_not_recognised(-ENOTTY, "it is no VFIO device");
+
+        shown.fd_link = "anon_inode:[vfio-device]";
+        shown.has_path_only = true;
+        assert_not_recognised(-ENOTTY, "it is no VFIO device");
+}
+
+static void test_recognise_fails(void **state) {
+        kernel.info_errno = EINVAL;
+        assert_not_recognised(-ENOTTY, "not open");
+        kernel.info_errno = ENODEV;
+        assert_not_recognised(-ENODEV, "GET_INFO");
+        kernel.info_errno = 0;
+        kernel.probe_errno = ENOTTY;
+        assert_not_recognised(-EOPNOTSUPP, "no error records");
+        kernel.probe_errno = 0;
+        put32(INFO_CAPS + 32, 0);
+        assert_not_recognised(-ENXIO, "which PCI function");
+        put_info(3, 32);
+        put16(INFO_CAPS, 9);
+        assert_not_recognised(-ENXIO, "zPCI");
+}
+
+static void test_attach(void **state) {
+        int request_fd = eventfd(0, EFD_CLOEXEC), before = next_fd();
+        VfioProblem problem;
+        VfioDevice *device;
+
+        assert_int_equal(recognise(&device, ""), 0);
+        assert_int_equal(vfio_attach(device, "0001:00:00.0", request_fd, &problem), 0);
+        assert_int_equal(kernel.armed_first, VFIO_PCI_ERR_IRQ_INDEX); /* the owner's stays */
+        assert_true(vfio_error_fd(device) >= 0);
+        assert_true(vfio_request_fd(device) >= 0);
+        assert_int_not_equal(vfio_request_fd(device), request_fd);
+        vfio_close(device);
+        assert_true(fcntl(request_fd, F_GETFD) >= 0);
+        assert_int_equal(next_fd(), before);
+        close(request_fd);
+}
+
+static void assert_not_attached(int error, const char *what) {
+        int request_fd = eventfd(0, EFD_CLOEXEC), before = next_fd();
+        VfioProblem problem;
+        VfioDevice *device;
+
+        assert_int_equal(recognise(&device, ""), 0);
+        assert_int_equal(vfio_attach(device, "0001:00:00.0", request_fd, &problem), error);
+        assert_non_null(strstr(problem.what, what));
+        vfio_close(device); /* the caller's, whatever happened */
+        assert_int_equal(next_fd(), before);
+        close(request_fd);
+}
+
+static void test_attach_fails(void **state) {
+        shown.other_handle = true;
+        assert_not_attached(-ESTALE, "another handle");
+        shown.other_handle = false;
+        shown.handle_errno = ENOENT;
+        assert_not_attached(-ENOENT, "function_handle");
+        assert_int_equal(kernel.armed_first, UINT32_MAX);
+        shown.handle_errno = 0;
+        kernel.error_irq_errno = EINVAL;
+        assert_not_attached(-EOPNOTSUPP, "error interrupt");
+        kernel.error_irq_errno = ENODEV;
+        assert_not_attached(-ENODEV, "SET_IRQS");
+}
+
+static VfioFds former(bool error, bool request) {
+        return (VfioFds){
+                .device = eventfd(0, EFD_CLOEXEC),
+                .error = error ? eventfd(0, EFD_CLOEXEC) : -EBADF,
+                .request = request ? eventfd(0, EFD_CLOEXEC) : -EBADF,
+        };
+}
+
+/* With what there was, and what is missing made anew. */
+static void test_take_back(void **state) {
+        int before = next_fd();
+
+        for (unsigned i = 0; i < 4; i++) {
+                VfioFds was = former(i & 1, i & 2), fds = was;
+                VfioProblem problem;
+                VfioDevice *device;
+
+                kernel.armed_first = UINT32_MAX;
+                assert_int_equal(vfio_take_back(&fds, &device, &problem), 0);
+                assert_int_equal(fds.device, -EBADF);
+                assert_int_equal(fds.error, -EBADF);
+                assert_int_equal(fds.request, -EBADF);
+                assert_int_equal(vfio_fds(device).device, was.device);
+                assert_true(vfio_error_fd(device) >= 0 && vfio_request_fd(device) >= 0);
+                if (i & 1)
+                        assert_int_equal(vfio_error_fd(device), was.error);
+                if (i & 2)
+                        assert_int_equal(vfio_request_fd(device), was.request);
+                assert_int_equal(kernel.armed_first,
+                                 !(i & 2)   ? VFIO_PCI_REQ_IRQ_INDEX
+                                 : !(i & 1) ? VFIO_PCI_ERR_IRQ_INDEX
+                                            : UINT32_MAX);
+                assert_int_equal(vfio_function_handle(device), EXAMPLE_FH);
+                assert_int_equal(kernel.n_gets, 0);
+                vfio_close(device);
+                assert_int_equal(next_fd(), before);
+        }
+}
+
+static void assert_not_taken_back(int error) {
+        int before = next_fd();
+        VfioFds fds = former(false, true);
+        VfioDevice *device = NULL;
+        VfioProblem problem;
+
+        assert_int_equal(vfio_take_back(&fds, &device, &problem), error);
+        assert_null(device);
+        assert_non_null(problem.what);
+        assert_int_equal(fds.device, -EBADF);
+        assert_int_equal(next_fd(), before); /* taken over in any case */
+}
+
+static void test_take_back_fails(void **state) {
+        kernel.info_errno = ENODEV;
+        assert_not_taken_back(-ENODEV);
+        kernel.info_errno = 0;
+        kernel.error_irq_errno = EINVAL;
+        assert_not_taken_back(-EOPNOTSUPP);
+        put16(INFO_CAPS, 9);
+        assert_not_taken_back(-EOPNOTSUPP);
+}
+
+static void test_is_eventfd(void **state) {
+        int fd = eventfd(0, EFD_CLOEXEC), fds[2];
+
+        shown.fd_link = NULL;
+        assert_true(vfio_is_eventfd(fd));
+        shown.has_path_only = true;
+        assert_false(vfio_is_eventfd(fd));
+        shown.has_path_only = false;
+        close(fd);
+        assert_false(vfio_is_eventfd(fd));
+        assert_int_equal(pipe(fds), 0);
+        assert_false(vfio_is_eventfd(fds[0]));
+        close(fds[0]);
+        close(fds[1]);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(test_group, setup),
@@ -448,6 +747,14 @@ int main(void) {
                 cmocka_unit_test_setup(test_read_ccdf, setup),
                 cmocka_unit_test_setup(test_read_packed, setup),
                 cmocka_unit_test_setup(test_reset, setup),
+                cmocka_unit_test_setup(test_recognise, setup_shown),
+                cmocka_unit_test_setup(test_recognise_something_else, setup_shown),
+                cmocka_unit_test_setup(test_recognise_fails, setup_shown),
+                cmocka_unit_test_setup(test_attach, setup_shown),
+                cmocka_unit_test_setup(test_attach_fails, setup_shown),
+                cmocka_unit_test_setup(test_take_back, setup_shown),
+                cmocka_unit_test_setup(test_take_back_fails, setup_shown),
+                cmocka_unit_test_setup(test_is_eventfd, setup_shown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,8 @@ import pytest
 import guest as vm
 from daemon import ALSO_CLAIMED, CLAIMED, OBSERVED, PLUGGED, path
 from player import Hand, Vmm
-from walk import ERROR, SECOND, Walk, WalkError, Walker
+from walk import SECOND, Walk, WalkError
+from walker import ERROR, Walker
 
 STEPS = 3  # of a round, before its end is made
 

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""systemd's file descriptor store: devices stay open over every end of the daemon but a stop, and then nothing holds
+them."""
+
+import pytest
+
+from container import UNIT
+from monitor import MANAGER, NAME
+
+GROUP, CDEV = '0001:00:00.0', '0002:00:00.0'
+FIDS = {GROUP: 0x10, CDEV: 0x11}
+FUNCTION = f'{NAME}.Function'
+FAST = {'open_ms': 1, 'reset_ms': 1, 'close_ms': 1, 'eagain_ms': 1}
+
+# Puts something into the store from within the daemon's unit, as another version of it might.
+PUT = '''
+import os, socket, sys
+cgroup, address, *names = sys.argv[1:]
+with open(f'/sys/fs/cgroup{cgroup}/cgroup.procs', 'w') as procs:
+    procs.write(str(os.getpid()))
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    notify.connect(address)
+    for name in names:
+        socket.send_fds(notify, [f'FDSTORE=1\\nFDNAME={name}'.encode()], [os.memfd_create(name)])
+    reading, writing = os.pipe()
+    socket.send_fds(notify, [b'BARRIER=1'], [writing])
+    os.close(writing)
+    os.read(reading, 1)
+'''
+
+
+@pytest.fixture
+def running(machine, sim, monitor):
+    """A daemon that holds a function of either path."""
+    sim.add(GROUP, fid=FIDS[GROUP], path='group', **FAST)
+    sim.add(CDEV, fid=FIDS[CDEV], path='cdev', **FAST)
+    machine.write('/etc/zpci-errord.conf', '[Errord]\nPolicy=claim\nSettleSec=0\n')
+    machine.drop_in('watchdog', 'WatchdogSec=500ms\nLimitCORE=0\nNotifyAccess=all')
+    machine.systemctl('start', UNIT)
+    wait_claimed(monitor)
+    return machine
+
+
+def wait_claimed(monitor, owner=''):
+    monitor.wait_owner(other_than=owner)
+    for fid in FIDS.values():
+        monitor.wait_property(f'{MANAGER}/function/{fid:08x}', FUNCTION, 'State', 'claimed')
+
+
+def opened(sim):
+    return [(state['opens'], state['closes']) for state in map(sim.state, FIDS)]
+
+
+def check_free(sim):
+    """Whoever wants to unbind a function need not wait for anybody."""
+    for address in FIDS:
+        assert sim.unbind(address)['ms'] < 100
+        assert sim.state(address)['open'] == 'no'
+
+
+def kill(machine):
+    machine.systemctl('kill', '--kill-whom=main', '--signal=KILL', UNIT)
+
+
+def hang(machine):
+    machine.systemctl('kill', '--kill-whom=main', '--signal=STOP', UNIT)
+
+
+def restart(machine):
+    machine.systemctl('restart', UNIT)
+
+
+@pytest.mark.parametrize('end', [kill, hang, restart])
+def test_never_closed(running, sim, monitor, end):
+    """After a crash, the watchdog and a restart it is the same open device, with the record that came in between."""
+    assert opened(sim) == [(1, 0), (1, 0)]
+    owner = monitor.owner
+    end(running)
+    for address in FIDS:
+        assert sim.error(address, pec=7)['result'] == 'queued'
+    wait_claimed(monitor, owner)
+    for fid in FIDS.values():
+        running.wait_journal('ZPCI_PEC=0x0007', 'ZPCI_SOURCE=vfio', f'ZPCI_FID=0x{fid:08x}')
+    assert opened(sim) == [(1, 0), (1, 0)]
+    check_free(sim)
+
+
+def test_stopped(running, sim):
+    running.systemctl('stop', UNIT)
+    assert running.show(UNIT, 'NFileDescriptorStore') == '0'
+    assert opened(sim) == [(1, 1), (1, 1)]
+    check_free(sim)
+
+
+def test_stopped_after_a_crash(running, sim):
+    """Nobody was there to let go."""
+    running.drop_in('slow', 'RestartSec=1h')
+    kill(running)
+    running.wait_journal(f'MESSAGE={UNIT}: Failed with result \'signal\'.')
+    assert running.show(UNIT, 'NFileDescriptorStore') != '0'
+    running.systemctl('stop', UNIT)
+    for address in FIDS:
+        sim.wait(address, 'held=0')
+    check_free(sim)
+
+
+def test_start_limit(running, sim, monitor):
+    for _ in range(int(running.show(UNIT, 'StartLimitBurst')) - 1):
+        owner = monitor.owner
+        kill(running)
+        monitor.wait_owner(other_than=owner)
+    kill(running)
+    running.wait_journal(f'MESSAGE={UNIT}: Start request repeated too quickly.')
+    for address in FIDS:
+        sim.wait(address, 'held=0')
+    check_free(sim)
+
+
+def test_unknown_names(running, sim, monitor):
+    """What another version kept is closed, and taken out of the store."""
+    owner, before = monitor.owner, int(running.show(UNIT, 'NFileDescriptorStore'))
+    running.run('/usr/bin/python3', '-c', PUT, running.show(UNIT, 'ControlGroup'), '/run/systemd/notify',
+                'mystery', 'function-000000ff-device', 'ring-of-tomorrow')
+    assert int(running.show(UNIT, 'NFileDescriptorStore')) == before + 3
+    kill(running)
+    wait_claimed(monitor, owner)
+    monitor.flush()
+    assert int(running.show(UNIT, 'NFileDescriptorStore')) == before
+    pid = running.show(UNIT, 'MainPID')
+    names = running.run('find', f'/proc/{pid}/fd', '-printf', '%l\\n').stdout
+    assert 'memfd:mystery' not in names and 'memfd:function-000000ff-device' not in names
+    assert 'memfd:ring-of-tomorrow' not in names
+    assert opened(sim) == [(1, 0), (1, 0)]
