@@ -38,6 +38,8 @@ static void manager_say_no_witness(Manager *m) {
         if (fd < 0 || witness_read_status(fd, state) < 0)
                 (void) strcpy(state, BUILD_WITNESS ? "not-started" : "not-built");
         observer_set_witness(m->observer, state);
+        /* The next start is told anew. */
+        fdstore_remove(m->store, WITNESS_FD_STATUS);
 
         /* Who starts the daemon by hand does not miss it. */
         (void) log_entry(m->log,

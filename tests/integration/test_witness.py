@@ -125,7 +125,7 @@ def test_survives_the_daemon(sim, daemon, published, witness):
         fail(sim, witness, raw_of(sim))
         count += 1
         if round_ % 2:
-            published.errors(count, FID)
+            wait_records(published, count)
         daemon.kill()
         fail(sim, witness, raw_of(sim))
         count += 1
@@ -145,6 +145,7 @@ def test_refused(sim, daemon, published, word):
     daemon.start()
     assert state(published) == word
     assert daemon.stderr.count(f'The witness does not run: {word} (') == 1
+    assert kept(daemon) == []
     sim.error(A, pec=4)
     error, = published.errors(1, FID)
     assert error.details['Source'] == 'kmsg'
