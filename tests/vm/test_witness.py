@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The witness on a real kernel: an eBPF program that sees every record and takes none."""
 
+import contextlib
 import re
 
+import pytest
+
 import guest as vm
-from daemon import CONFIGURE, OBSERVED, Daemon
+from daemon import ALSO_CLAIMED, CONFIGURE, FUNCTION, NAME, OBSERVED, Daemon, Stream, path
 
 ERROR_ID = '4518901db7e24c839a23d2f97d6f0741'
 KPROBES = ('mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug\n'
            'grep -c zpci_event_error /sys/kernel/debug/kprobes/list')
+ROOM = 262144 // (8 + 48)  # accounts that the ring buffer has room for
 LOADER = '/usr/libexec/zpci-errord-witness'
 
 
@@ -24,18 +28,29 @@ def kept(guest):
 
 
 def published(guest, number, after):
-    """The raw records of a function in the journal, after a sequence number, with their sources."""
+    """The raw records of a function in the journal, after a sequence number, with their sources. After a crash some may
+    be there twice: with the same number, and then they are the same."""
     guest.run('journalctl --sync', timeout=60)
     lines = guest.run(f'journalctl --no-pager -o json MESSAGE_ID={ERROR_ID} ZPCI_ADDRESS={vm.address(number)} '
                       '--output-fields=ZPCI_SEQUENCE,ZPCI_RECORD,ZPCI_SOURCE | tr "{},:\\"" " "').stdout
-    found = []
+    found = {}
     for line in lines.splitlines():
         words = line.split()
         fields = {key: words[words.index(key) + 1]
                   for key in ('ZPCI_SEQUENCE', 'ZPCI_RECORD', 'ZPCI_SOURCE') if key in words}
-        if int(fields['ZPCI_SEQUENCE']) > after:
-            found.append((fields['ZPCI_SOURCE'], fields.get('ZPCI_RECORD')))
-    return found
+        sequence, told = int(fields['ZPCI_SEQUENCE']), (fields['ZPCI_SOURCE'], fields.get('ZPCI_RECORD'))
+        if sequence > after:
+            assert found.setdefault(sequence, told) == told
+    return [found[sequence] for sequence in sorted(found)]
+
+
+def wait_told(daemon, number, count):
+    """Until there were signals of so many errors of a function; a repetition after a crash is none of them."""
+    def told():
+        return {message['payload']['data'][5] for message in daemon.signals.all(
+            lambda message: message.get('member') == 'ErrorReported'
+            and message['payload']['data'][0] == vm.address(number))}
+    daemon.signals.command.wait_until(lambda: len(told()) >= count, f'{count} records', timeout=60)
 
 
 def last_sequence(guest):
@@ -82,13 +97,68 @@ def test_killed_during_errors(guest, daemon):
         guest.run('systemctl start zpci-errord', timeout=120)
     assert len(read) == 80
     daemon.find()
-
-    def told():
-        return {message['payload']['data'][5] for message in daemon.signals.all(
-            lambda message: message.get('member') == 'ErrorReported'
-            and message['payload']['data'][0] == vm.address(OBSERVED))}
-    daemon.signals.command.wait_until(lambda: len(told()) >= 80, '80 records', timeout=60)
+    wait_told(daemon, OBSERVED, 80)
     assert sorted(published(guest, OBSERVED, before)) == sorted(('witness', record) for record in read)
+
+
+@pytest.fixture
+def without_recovery(guest, daemon):
+    """Only who makes errors resets the function that the daemon holds: their resets would get in each other's way."""
+    guest.run(f"printf '[Function {vm.address(ALSO_CLAIMED)}]\\nRecovery=none\\n' >/etc/zpci-errord.conf.d/recovery.conf\n"
+              'systemctl reset-failed zpci-errord; systemctl reload zpci-errord')
+    yield
+    guest.run('rm /etc/zpci-errord.conf.d/recovery.conf; systemctl reload zpci-errord\n'
+              f'busctl call {NAME} {path(ALSO_CLAIMED)} {FUNCTION} Reset')
+
+
+def kill(guest, daemon):
+    """Kills the daemon, and waits for the next one to have what it had."""
+    guest.run('systemctl kill --signal=KILL --kill-whom=main zpci-errord; systemctl start zpci-errord', timeout=120)
+    daemon.find()
+    daemon.wait_state(ALSO_CLAIMED, 'claimed')
+
+
+def start_faults(guest, daemon, count):
+    """So many errors of the function that the daemon holds, whatever becomes of the daemon."""
+    return guest.start_background(f'exec {vm.FAULT} inject --address={vm.address(ALSO_CLAIMED)} --pid={daemon.pid} --pec=4 '
+                                  f'--count={count} --reset-between')
+
+
+def made_by(faults):
+    """Where the errors failed, as in their records."""
+    faults.wait(timeout=300)
+    assert faults.result.returncode == 0, faults.result.stderr
+    return [f'{int(line.split()[-1], 16):016x}' for line in faults.lines if line.startswith('error')]
+
+
+def test_killed_while_it_holds(guest, daemon, without_recovery):
+    """The daemon is killed during errors of a function that it holds, at another one each time. Whatever it drained,
+    its device kept or dropped: none is missing and none is doubled."""
+    before = last_sequence(guest)
+    failing = []
+    for errors in (3, 6, 9, 12):
+        faults = start_faults(guest, daemon, 20)
+        faults.wait_until(lambda: len(faults.lines) >= errors, 'the first errors')
+        kill(guest, daemon)
+        failing += made_by(faults)
+    assert len(failing) == 80
+    wait_told(daemon, ALSO_CLAIMED, 80)
+    records = published(guest, ALSO_CLAIMED, before)
+    assert sorted(record[32:48] for _, record in records) == sorted(failing)
+    assert {source for source, _ in records} <= {'vfio', 'witness'}
+    assert not daemon.signals.all(lambda message: message.get('member') == 'RecordsLost')
+
+
+def test_killed_before_it_drains(guest, daemon, without_recovery):
+    """Seven errors, of which the device keeps four: the next daemon has them all, in their order."""
+    before = last_sequence(guest)
+    guest.run(f'kill -STOP {daemon.pid}')
+    failing = made_by(start_faults(guest, daemon, 7))
+    kill(guest, daemon)
+    wait_told(daemon, ALSO_CLAIMED, 7)
+    records = published(guest, ALSO_CLAIMED, before)
+    assert [source for source, _ in records] == ['vfio'] * 4 + ['witness'] * 3
+    assert [record[32:48] for _, record in records] == failing
 
 
 def test_switched_off(guest, daemon, without_witness):
@@ -110,18 +180,39 @@ def test_stop_detaches(guest, daemon):
     assert daemon.witness() == 'active'
 
 
-def test_kernel_without_the_function(guest, daemon):
-    guest.run('mkdir -p /run/systemd/system/zpci-errord.service.d\n'
-              f"printf '[Service]\\nExecStartPre=\\nExecStartPre=+-{LOADER} --symbol=zpci_no_such_function\\n' "
-              '>/run/systemd/system/zpci-errord.service.d/symbol.conf\n'
-              'systemctl daemon-reload; systemctl stop zpci-errord', timeout=60)
+@contextlib.contextmanager
+def attached_to(guest, daemon, symbol):
+    """The witness sees another function of the kernel."""
+    drop_in = '/run/systemd/system/zpci-errord.service.d/symbol.conf'
+    guest.run(f"mkdir -p {drop_in.rpartition('/')[0]}\n"
+              f"printf '[Service]\\nExecStartPre=\\nExecStartPre=+-{LOADER} --symbol={symbol}\\n' >{drop_in}\n"
+              'systemctl daemon-reload; systemctl stop zpci-errord; systemctl reset-failed zpci-errord', timeout=60)
     try:
         guest.run('systemctl start zpci-errord', timeout=60)
-        assert daemon.witness() == 'no-symbol'
+        daemon.find()
+        yield
     finally:
-        guest.run('rm /run/systemd/system/zpci-errord.service.d/symbol.conf; systemctl daemon-reload')
-        daemon.restart()
+        guest.run(f'rm {drop_in}; systemctl daemon-reload; systemctl stop zpci-errord', timeout=60)
+        guest.run('systemctl start zpci-errord', timeout=60)
+        daemon.find()
     assert daemon.witness() == 'active'
+
+
+def test_kernel_without_the_function(guest, daemon):
+    with attached_to(guest, daemon, 'zpci_no_such_function'):
+        assert daemon.witness() == 'no-symbol'
+
+
+def test_overrun(guest, daemon):
+    """More than there is room for while nobody listens: the program counts the rest, which is announced once. No PCI
+    function fails that often, so it sees files being emptied."""
+    with attached_to(guest, daemon, 'do_truncate'):
+        assert daemon.witness() == 'active'
+        guest.run(f'kill -STOP {daemon.pid}; : >/run/emptied\nfor ((n = 0; n < 6000; n++)); do : >/run/emptied; done\n'
+                  f'kill -CONT {daemon.pid}', timeout=120)
+        entry, = Stream(guest, 'journalctl -b -f -n all -o json -u zpci-errord').wait(
+            lambda entry: 'The witness had no room' in entry['MESSAGE'], 'the announcement')
+        assert 6000 - ROOM <= int(re.search('for ([0-9]+) errors', entry['MESSAGE'])[1]) < 6000 - ROOM + 100
 
 
 def test_lockdown(tmp_path):
