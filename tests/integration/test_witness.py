@@ -151,6 +151,16 @@ def test_refused(sim, daemon, published, word):
     assert error.details['Source'] == 'kmsg'
 
 
+def test_nobody_attached_it(sim, daemon, published, build):
+    """The daemon is started by hand, or the build is one without the witness."""
+    sim.add(A, fid=FID, **FAST)
+    daemon.start()
+    built = (build / 'witness' / 'zpci-errord-witness').exists()
+    word = 'not-started' if built else 'not-built'
+    assert state(published) == word
+    assert f'The witness does not run: {word} (' in daemon.stderr
+
+
 def test_switched_off(sim, daemon, published, witness, configure):
     """The service manager is told to let go of the program."""
     configure('[Errord]\nWitness=off\n')

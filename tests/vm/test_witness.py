@@ -107,8 +107,12 @@ def without_recovery(guest, daemon):
     guest.run(f"printf '[Function {vm.address(ALSO_CLAIMED)}]\\nRecovery=none\\n' >/etc/zpci-errord.conf.d/recovery.conf\n"
               'systemctl reset-failed zpci-errord; systemctl reload zpci-errord')
     yield
-    guest.run('rm /etc/zpci-errord.conf.d/recovery.conf; systemctl reload zpci-errord\n'
-              f'busctl call {NAME} {path(ALSO_CLAIMED)} {FUNCTION} Reset')
+    guest.run('rm /etc/zpci-errord.conf.d/recovery.conf; systemctl reload zpci-errord')
+    reset(guest)
+
+
+def reset(guest):
+    guest.run(f'busctl call {NAME} {path(ALSO_CLAIMED)} {FUNCTION} Reset')
 
 
 def kill(guest, daemon):
@@ -141,6 +145,7 @@ def test_killed_while_it_holds(guest, daemon, without_recovery):
         faults.wait_until(lambda: len(faults.lines) >= errors, 'the first errors')
         kill(guest, daemon)
         failing += made_by(faults)
+        reset(guest)
     assert len(failing) == 80
     wait_told(daemon, ALSO_CLAIMED, 80)
     records = published(guest, ALSO_CLAIMED, before)
@@ -186,7 +191,7 @@ def attached_to(guest, daemon, symbol):
     drop_in = '/run/systemd/system/zpci-errord.service.d/symbol.conf'
     guest.run(f"mkdir -p {drop_in.rpartition('/')[0]}\n"
               f"printf '[Service]\\nExecStartPre=\\nExecStartPre=+-{LOADER} --symbol={symbol}\\n' >{drop_in}\n"
-              'systemctl daemon-reload; systemctl stop zpci-errord; systemctl reset-failed zpci-errord', timeout=60)
+              'systemctl daemon-reload; systemctl reset-failed zpci-errord; systemctl stop zpci-errord', timeout=60)
     try:
         guest.run('systemctl start zpci-errord', timeout=60)
         daemon.find()
