@@ -16,7 +16,7 @@ static void on_kmsg_error(const KmsgError *error, void *userdata) {
 
         /* The rest of a long log comes before the timer: what there is no room for goes now. (What has
          * waited its time does not: its record may be drained before the timer has its turn.) */
-        if (pairing_next_usec(o->pairing) == 0)
+        if (pairing_overflows(o->pairing))
                 observer_time_is_up(o, now);
 }
 

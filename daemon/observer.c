@@ -120,8 +120,7 @@ static void observer_publish_due(Observer *o, uint64_t now) {
 }
 
 void observer_make_room(Observer *o) {
-        /* The next is due at once where too many wait, whatever their time. */
-        if (pairing_next_usec(o->pairing) != 0)
+        if (!pairing_overflows(o->pairing))
                 return;
 
         observer_read_ring(o);

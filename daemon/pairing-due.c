@@ -10,8 +10,8 @@ void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
 
         assert(pairing);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->account.fid == fid && error->waiting)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.fid == fid)
                         pairing_wait(pairing, error, now_usec);
         }
 }
@@ -22,8 +22,8 @@ bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAcco
         assert(pairing);
         assert(ret);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->account.fid == fid && error->waiting) {
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.fid == fid) {
                         pairing_publish(pairing, error, now_usec, ret);
                         return true;
                 }
@@ -38,10 +38,9 @@ bool pairing_take_dropped(Pairing *pairing, uint32_t fid, uint64_t now_usec, Pai
         assert(pairing);
         assert(ret);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
                 /* What is no error never comes near the queue. */
-                if (error->account.fid == fid && error->waiting &&
-                    error->account.source == RECORD_WITNESS &&
+                if (error->account.fid == fid && error->account.source == RECORD_WITNESS &&
                     pec_describe(error->account.pec).severity != PEC_INFORMATIONAL)
                         break;
         }
@@ -58,16 +57,17 @@ uint64_t pairing_oldest_witness(const Pairing *pairing) {
 
         assert(pairing);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && error->account.source == RECORD_WITNESS &&
-                    error->account.number < oldest)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.source == RECORD_WITNESS && error->account.number < oldest)
                         oldest = error->account.number;
         }
 
         return oldest;
 }
 
-static bool pairing_overflows(const Pairing *pairing) {
+bool pairing_overflows(const Pairing *pairing) {
+        assert(pairing);
+
         return pairing->n_waiting > PAIRING_WAITING;
 }
 
@@ -79,9 +79,8 @@ bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret) {
 
         pairing_expire(pairing, now_usec);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting &&
-                    (error->until_usec <= now_usec || pairing_overflows(pairing))) {
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->until_usec <= now_usec || pairing_overflows(pairing)) {
                         pairing_publish(pairing, error, now_usec, ret);
                         return true;
                 }
@@ -99,8 +98,8 @@ uint64_t pairing_next_usec(const Pairing *pairing) {
         if (pairing_overflows(pairing))
                 return 0;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && error->until_usec < next)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->until_usec < next)
                         next = error->until_usec;
         }
 

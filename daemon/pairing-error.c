@@ -9,24 +9,34 @@ unsigned pairing_uevent_of(uint16_t pec) {
         return severity == PEC_PERMANENT || severity == PEC_INFORMATIONAL ? 0 : BIT(RECORD_UEVENT);
 }
 
+static struct ErrorList *pairing_list(Pairing *pairing, bool waiting) {
+        return waiting ? &pairing->waiting : &pairing->remembered;
+}
+
 void pairing_forget(Pairing *pairing, Error *error) {
-        TAILQ_REMOVE(&pairing->errors, error, list);
+        TAILQ_REMOVE(pairing_list(pairing, error->waiting), error, list);
         TAILQ_INSERT_TAIL(&pairing->unused, error, list);
         if (error->waiting)
                 pairing->n_waiting--;
 }
 
+static void pairing_move(Pairing *pairing, Error *error, bool waiting) {
+        if (error->waiting == waiting)
+                return;
+
+        TAILQ_REMOVE(pairing_list(pairing, error->waiting), error, list);
+        TAILQ_INSERT_TAIL(pairing_list(pairing, waiting), error, list);
+        pairing->n_waiting += waiting ? 1 : -1U;
+        error->waiting = waiting;
+}
+
 void pairing_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
-        if (!error->waiting)
-                pairing->n_waiting++;
-        error->waiting = true;
+        pairing_move(pairing, error, true);
         error->until_usec = now_usec + PAIRING_WAIT_USEC;
 }
 
 void pairing_settle(Pairing *pairing, Error *error, uint64_t now_usec) {
-        if (error->waiting)
-                pairing->n_waiting--;
-        error->waiting = false;
+        pairing_move(pairing, error, false);
         error->until_usec = now_usec + PAIRING_MEMORY_USEC;
         if (error->expected == 0)
                 pairing_forget(pairing, error);
@@ -47,20 +57,9 @@ void pairing_told(Pairing *pairing, Error *error, RecordSource source) {
                 pairing_forget(pairing, error);
 }
 
-static Error *pairing_oldest(const Pairing *pairing, bool waiting) {
-        Error *error;
-
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting == waiting)
-                        return error;
-        }
-
-        return NULL;
-}
-
 /* Something waits only where the caller left it lying, see PAIRING_WAITING. */
 static void pairing_make_room(Pairing *pairing) {
-        Error *error = pairing_oldest(pairing, false) ?: pairing_oldest(pairing, true);
+        Error *error = TAILQ_FIRST(&pairing->remembered) ?: TAILQ_FIRST(&pairing->waiting);
 
         if (!error->waiting && (error->expected & BIT(RECORD_UEVENT)) != 0)
                 pairing->crowded_usec = error->until_usec;
@@ -76,38 +75,34 @@ Error *pairing_add(Pairing *pairing, Error from) {
         error = TAILQ_FIRST(&pairing->unused);
         TAILQ_REMOVE(&pairing->unused, error, list);
         *error = from;
-        TAILQ_INSERT_TAIL(&pairing->errors, error, list);
+        TAILQ_INSERT_TAIL(pairing_list(pairing, error->waiting), error, list);
 
         return error;
 }
 
-/* Those that are remembered longest are in front, give or take those that were deferred. */
 void pairing_expire(Pairing *pairing, uint64_t now_usec) {
         Error *error;
 
-        while ((error = TAILQ_FIRST(&pairing->errors)) && !error->waiting &&
-               error->until_usec < now_usec)
+        while ((error = TAILQ_FIRST(&pairing->remembered)) && error->until_usec < now_usec)
                 pairing_forget(pairing, error);
 }
 
 Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid) {
         Error *error;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->account.fid == fid && error->waiting &&
-                    error->account.source == RECORD_UEVENT)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.fid == fid && error->account.source == RECORD_UEVENT)
                         return error;
         }
 
         return NULL;
 }
 
-Error *pairing_find_silent(const Pairing *pairing, uint32_t fid, bool waiting) {
+Error *pairing_find_silent(const struct ErrorList *errors, uint32_t fid) {
         Error *error;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->account.fid == fid && error->waiting == waiting &&
-                    (error->expected & BIT(RECORD_UEVENT)) != 0)
+        TAILQ_FOREACH(error, errors, list) {
+                if (error->account.fid == fid && (error->expected & BIT(RECORD_UEVENT)) != 0)
                         return error;
         }
 
@@ -132,9 +127,8 @@ Error *
 pairing_find_waiting(const Pairing *pairing, RecordSource source, const PairingAccount *account) {
         Error *error;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && error->account.source == source &&
-                    same_error(&error->account, account))
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.source == source && same_error(&error->account, account))
                         return error;
         }
 
@@ -158,10 +152,11 @@ static uint64_t error_line_begin(const Error *error) {
  * A record is drained after its line was written, so a line that is younger is another error's. Of
  * several the one for which the fewest lines are old enough: the others can take what comes later.
  */
-Error *pairing_find_record(const Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t line_usec) {
+static Error *
+errors_find_record(const struct ErrorList *errors, uint32_t fid, uint16_t pec, uint64_t line_usec) {
         Error *error, *best = NULL;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
+        TAILQ_FOREACH(error, errors, list) {
                 if (error->account.fid == fid && error->account.pec == pec &&
                     (error->expected & BIT(RECORD_KMSG)) != 0 &&
                     line_usec >= error_line_begin(error) && line_usec <= error_line_end(error) &&
@@ -172,12 +167,19 @@ Error *pairing_find_record(const Pairing *pairing, uint32_t fid, uint16_t pec, u
         return best;
 }
 
+Error *pairing_find_record(const Pairing *pairing, uint32_t fid, uint16_t pec, uint64_t line_usec) {
+        Error *told = errors_find_record(&pairing->remembered, fid, pec, line_usec);
+        Error *waits = errors_find_record(&pairing->waiting, fid, pec, line_usec);
+
+        return told && (!waits || error_line_end(told) <= error_line_end(waits)) ? told : waits;
+}
+
 /* It was not drained before it happened. Of several the one that was drained first. */
 Error *pairing_find_drained(const Pairing *pairing, const PairingAccount *account) {
         Error *error, *best = NULL;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (!error->waiting && (error->expected & BIT(RECORD_WITNESS)) != 0 &&
+        TAILQ_FOREACH(error, &pairing->remembered, list) {
+                if ((error->expected & BIT(RECORD_WITNESS)) != 0 &&
                     same_error(&error->account, account) &&
                     account->time_usec <= error->account.time_usec + PAIRING_DRAIN_USEC &&
                     (!best || error->account.time_usec < best->account.time_usec))

@@ -28,7 +28,8 @@ typedef struct Error {
 TAILQ_HEAD(ErrorList, Error);
 
 struct Pairing {
-        struct ErrorList errors; /* the oldest first */
+        struct ErrorList waiting;    /* the oldest first */
+        struct ErrorList remembered; /* those that are remembered longest first */
         struct ErrorList unused;
         bool witness; /* whether it runs, and so is expected to tell of every error */
         unsigned n_waiting;
@@ -59,8 +60,8 @@ void pairing_told(Pairing *pairing, Error *error, RecordSource source);
 
 /* Of fid, and only a uevent told it. */
 Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid);
-/* Of fid, and a uevent is still expected to tell it. */
-Error *pairing_find_silent(const Pairing *pairing, uint32_t fid, bool waiting);
+/* One of these of fid that a uevent is still expected to tell. */
+Error *pairing_find_silent(const struct ErrorList *errors, uint32_t fid);
 /* It waits with an account of this source, and may be the same error. */
 Error *
 pairing_find_waiting(const Pairing *pairing, RecordSource source, const PairingAccount *account);

@@ -14,7 +14,8 @@ int pairing_new(Pairing **ret) {
         if (!pairing)
                 return -ENOMEM;
 
-        TAILQ_INIT(&pairing->errors);
+        TAILQ_INIT(&pairing->waiting);
+        TAILQ_INIT(&pairing->remembered);
         TAILQ_INIT(&pairing->unused);
         for (size_t i = 0; i < ELEMENTSOF(pairing->pool); i++)
                 TAILQ_INSERT_TAIL(&pairing->unused, &pairing->pool[i], list);
@@ -143,7 +144,8 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
 
         pairing_expire(pairing, now_usec);
 
-        error = pairing_find_silent(pairing, fid, true) ?: pairing_find_silent(pairing, fid, false);
+        error = pairing_find_silent(&pairing->waiting, fid)
+                        ?: pairing_find_silent(&pairing->remembered, fid);
         if (error) {
                 pairing_told(pairing, error, RECORD_UEVENT);
                 return;

@@ -139,6 +139,8 @@ bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAcco
  * sources.
  */
 bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
+/* Whether more waits than there is room for: then pairing_due() has something, whatever the time. */
+bool pairing_overflows(const Pairing *pairing);
 /*
  * When pairing_due() will have something next, UINT64_MAX if nothing waits; 0 if more waits than
  * there is room for.

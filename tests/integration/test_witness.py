@@ -11,11 +11,13 @@ from witness import Witness, record
 
 pytestmark = pytest.mark.parametrize('bus', ['dbus-daemon'], indirect=True)
 
-A = '0001:00:00.0'
+A, B = '0001:00:00.0', '0002:00:00.0'
 FID = 0x10
 
 FAST = {'open_ms': 1, 'reset_ms': 1, 'close_ms': 1, 'eagain_ms': 1}
 BURST = 7
+STORM = 3000      # fewer than the ring buffer and the daemon's ring have room for
+BEGINNING = 4 + 64  # of a storm, read before anybody else has a turn
 
 
 @pytest.fixture
@@ -184,6 +186,33 @@ def test_overrun(sim, daemon, published, witness):
     witness.see(raw_of(sim))
     wait_records(published, 2)
     assert daemon.stderr.count('The witness had no room') == 1
+
+
+def test_storm(sim, daemon, published, witness):
+    """The witness has thousands of errors of what another process holds: the queues of what the daemon holds are
+    drained before it has got through more than the beginning of them, and no error is missing."""
+    sim.add(A, fid=FID, **FAST)
+    sim.add(B, fid=FID + 1, **FAST)
+    sim.hold(B)
+    daemon.start('--policy=claim')
+    sim.wait(A, 'held=1,err_armed=1')
+    handle = sim.state(B)['fh']
+    daemon.freeze()
+    for place in range(STORM):
+        witness.see(record(handle, FID + 1, 2, place))
+    raws = [raw_of(sim, place) for place in range(4)]
+    assert [fail(sim, witness, raw) for raw in raws] == ['queued'] * 4
+    daemon.thaw()
+
+    drained = published.errors(4, FID)
+    assert [error.details['Raw'] for error in drained] == raws
+    assert {error.details['Source'] for error in drained} == {'vfio'}
+    assert drained[-1].sequence <= BEGINNING
+    published.monitor.wait_until(lambda: published.records(most=1)[2] >= STORM + 4, 'all records', seconds=60)
+    told = [error for after in range(0, STORM + 4, 1000) for error in published.records(after)[3]]
+    seen = [error for error in told if error.fid == FID + 1]
+    assert [error.details['FailingAddress'] for error in seen] == list(range(STORM))
+    assert published.all_lost() == []
 
 
 @pytest.mark.parametrize('header', [0, 16, 0x3fffffff, 49 + 8])
