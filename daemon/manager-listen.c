@@ -37,10 +37,11 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 manager_say_status(m);
 }
 
-static const Record *on_function_dropped(Function *f, uint64_t ordinal, void *userdata) {
+static int on_function_dropped(
+        Function *f, uint64_t ordinal, bool patient, const Record **ret, void *userdata) {
         Manager *m = userdata;
 
-        return observer_dropped(m->observer, f, ordinal);
+        return observer_dropped(m->observer, f, ordinal, patient, ret);
 }
 
 static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {

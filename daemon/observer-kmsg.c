@@ -5,13 +5,17 @@
 
 #include "observer-private.h"
 
+/* The witness has heard of an error before its line was written. */
+static bool on_kmsg_ready(void *userdata) {
+        return observer_hear_witness(userdata, true);
+}
+
 static void on_kmsg_error(const KmsgError *error, void *userdata) {
         Observer *o = userdata;
 
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
-        /* It saw the error before the line was written. */
-        observer_hear_witness(o);
+        (void) observer_hear_witness(o, false);
         pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
 
         /* The rest of a long log comes before the timer: what there is no room for goes now. (What has
@@ -72,6 +76,7 @@ void observer_watch_kernel_log(Observer *o) {
         assert(o);
 
         o->kmsg_listener = (KmsgListener){
+                .ready = on_kmsg_ready,
                 .error = on_kmsg_error,
                 .overrun = on_kmsg_overrun,
                 .progress = on_kmsg_progress,

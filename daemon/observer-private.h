@@ -49,7 +49,7 @@ void observer_time_is_up(Observer *observer, uint64_t now);
 /* Publishes what there is no room for to wait. */
 void observer_make_room(Observer *observer);
 
-/* Takes in what the witness has seen until now. */
-void observer_hear_witness(Observer *observer);
+/* Takes in what the witness has seen until now; if patient, the beginning. Returns whether that was all. */
+bool observer_hear_witness(Observer *observer, bool patient);
 /* The witness may forget what waits no more. */
 void observer_release_witness(Observer *observer);

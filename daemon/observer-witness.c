@@ -155,9 +155,8 @@ const char *observer_witness(const Observer *o) {
         return o ? o->witness_state : "not-started";
 }
 
-void observer_hear_witness(Observer *o) {
-        if (o->witness)
-                witness_catch_up(o->witness);
+bool observer_hear_witness(Observer *o, bool patient) {
+        return !o->witness || witness_catch_up(o->witness, patient);
 }
 
 void observer_release_witness(Observer *o) {
@@ -165,18 +164,21 @@ void observer_release_witness(Observer *o) {
                 witness_release(o->witness, pairing_oldest_witness(o->pairing));
 }
 
-const Record *observer_dropped(Observer *o, Function *f, uint64_t ordinal) {
+int observer_dropped(Observer *o, Function *f, uint64_t ordinal, bool patient, const Record **ret) {
         PairingAccount account;
 
         assert(o);
         assert(f);
         assert(ordinal > 0);
+        assert(ret);
 
+        if (!observer_hear_witness(o, patient) && patient)
+                return -EAGAIN;
         /* What was drained is none of it. */
-        observer_hear_witness(o);
         observer_read_ring(o);
         if (!pairing_take_dropped(o->pairing, f->sysfs.fid, now_usec(CLOCK_MONOTONIC), &account))
-                return NULL;
+                return 0;
 
-        return observer_commit(o, f, &account, ordinal);
+        *ret = observer_commit(o, f, &account, ordinal);
+        return 1;
 }

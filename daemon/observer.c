@@ -128,7 +128,7 @@ void observer_make_room(Observer *o) {
 }
 
 void observer_time_is_up(Observer *o, uint64_t now) {
-        observer_hear_witness(o);
+        (void) observer_hear_witness(o, false);
         observer_read_ring(o);
         observer_defer_opening(o, now);
         observer_publish_due(o, now);
@@ -231,7 +231,7 @@ Observer *observer_free(Observer *o) {
 
 /* The witness first: it has heard of an error before its line is written. */
 static void observer_catch_up(Observer *o) {
-        observer_hear_witness(o);
+        (void) observer_hear_witness(o, false);
         if (o->kmsg)
                 kmsg_catch_up(o->kmsg);
 }

@@ -40,9 +40,10 @@ const char *observer_witness(const Observer *observer);
 
 /*
  * The kernel's queue dropped an error of the function. Publishes what the witness has of it, with
- * this ordinal. Returns the record, or NULL if it has nothing.
+ * this ordinal. See FunctionListener.
  */
-const Record *observer_dropped(Observer *observer, Function *function, uint64_t ordinal);
+int observer_dropped(
+        Observer *observer, Function *function, uint64_t ordinal, bool patient, const Record **ret);
 
 /* A uevent told of an error of the function at this address. */
 void observer_uevent(Observer *observer, const char *address, UeventError error);

@@ -9,37 +9,41 @@ unsigned pairing_uevent_of(uint16_t pec) {
         return severity == PEC_PERMANENT || severity == PEC_INFORMATIONAL ? 0 : BIT(RECORD_UEVENT);
 }
 
-static struct ErrorList *pairing_list(Pairing *pairing, bool waiting) {
-        return waiting ? &pairing->waiting : &pairing->remembered;
+/* Into this list, NULL for none; at its end, unless it is there already. */
+static void pairing_move(Pairing *pairing, Error *error, struct ErrorList *to) {
+        if (error->in == to)
+                return;
+
+        pairing->n_waiting -= error->in == &pairing->waiting;
+        pairing->n_waiting += to == &pairing->waiting;
+        if (error->in)
+                TAILQ_REMOVE(error->in, error, list);
+        if (to)
+                TAILQ_INSERT_TAIL(to, error, list);
+        error->in = to;
 }
 
 void pairing_forget(Pairing *pairing, Error *error) {
-        TAILQ_REMOVE(pairing_list(pairing, error->waiting), error, list);
-        TAILQ_INSERT_TAIL(&pairing->unused, error, list);
-        if (error->waiting)
-                pairing->n_waiting--;
-}
-
-static void pairing_move(Pairing *pairing, Error *error, bool waiting) {
-        if (error->waiting == waiting)
-                return;
-
-        TAILQ_REMOVE(pairing_list(pairing, error->waiting), error, list);
-        TAILQ_INSERT_TAIL(pairing_list(pairing, waiting), error, list);
-        pairing->n_waiting += waiting ? 1 : -1U;
-        error->waiting = waiting;
+        pairing_move(pairing, error, &pairing->unused);
 }
 
 void pairing_wait(Pairing *pairing, Error *error, uint64_t now_usec) {
-        pairing_move(pairing, error, true);
+        pairing_move(pairing, error, &pairing->waiting);
         error->until_usec = now_usec + PAIRING_WAIT_USEC;
 }
 
+/* Remembers it where those look for it that may still tell it. */
+static void pairing_remember(Pairing *pairing, Error *error) {
+        pairing_move(pairing,
+                     error,
+                     error->expected == 0                    ? &pairing->unused
+                     : error->expected == BIT(RECORD_UEVENT) ? &pairing->silent
+                                                             : &pairing->remembered);
+}
+
 void pairing_settle(Pairing *pairing, Error *error, uint64_t now_usec) {
-        pairing_move(pairing, error, false);
         error->until_usec = now_usec + PAIRING_MEMORY_USEC;
-        if (error->expected == 0)
-                pairing_forget(pairing, error);
+        pairing_remember(pairing, error);
 }
 
 void pairing_publish(Pairing *pairing, Error *error, uint64_t now_usec, PairingAccount *ret) {
@@ -53,15 +57,17 @@ void pairing_publish(Pairing *pairing, Error *error, uint64_t now_usec, PairingA
 
 void pairing_told(Pairing *pairing, Error *error, RecordSource source) {
         error->expected &= ~BIT(source);
-        if (!error->waiting && error->expected == 0)
-                pairing_forget(pairing, error);
+        if (error->in != &pairing->waiting)
+                pairing_remember(pairing, error);
 }
 
 /* Something waits only where the caller left it lying, see PAIRING_WAITING. */
 static void pairing_make_room(Pairing *pairing) {
-        Error *error = TAILQ_FIRST(&pairing->remembered) ?: TAILQ_FIRST(&pairing->waiting);
+        Error *error = TAILQ_FIRST(&pairing->silent)
+                        ?: TAILQ_FIRST(&pairing->remembered)
+                        ?: TAILQ_FIRST(&pairing->waiting);
 
-        if (!error->waiting && (error->expected & BIT(RECORD_UEVENT)) != 0)
+        if (error->in != &pairing->waiting && (error->expected & BIT(RECORD_UEVENT)) != 0)
                 pairing->crowded_usec = error->until_usec;
         pairing_forget(pairing, error);
 }
@@ -73,18 +79,22 @@ Error *pairing_add(Pairing *pairing, Error from) {
                 pairing_make_room(pairing);
 
         error = TAILQ_FIRST(&pairing->unused);
-        TAILQ_REMOVE(&pairing->unused, error, list);
+        pairing_move(pairing, error, NULL);
         *error = from;
-        TAILQ_INSERT_TAIL(pairing_list(pairing, error->waiting), error, list);
 
         return error;
 }
 
-void pairing_expire(Pairing *pairing, uint64_t now_usec) {
+static void pairing_expire_these(Pairing *pairing, struct ErrorList *errors, uint64_t now_usec) {
         Error *error;
 
-        while ((error = TAILQ_FIRST(&pairing->remembered)) && error->until_usec < now_usec)
+        while ((error = TAILQ_FIRST(errors)) && error->until_usec < now_usec)
                 pairing_forget(pairing, error);
+}
+
+void pairing_expire(Pairing *pairing, uint64_t now_usec) {
+        pairing_expire_these(pairing, &pairing->remembered, now_usec);
+        pairing_expire_these(pairing, &pairing->silent, now_usec);
 }
 
 Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid) {
@@ -98,7 +108,7 @@ Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid) {
         return NULL;
 }
 
-Error *pairing_find_silent(const struct ErrorList *errors, uint32_t fid) {
+static Error *errors_find_silent(const struct ErrorList *errors, uint32_t fid) {
         Error *error;
 
         TAILQ_FOREACH(error, errors, list) {
@@ -107,6 +117,12 @@ Error *pairing_find_silent(const struct ErrorList *errors, uint32_t fid) {
         }
 
         return NULL;
+}
+
+Error *pairing_find_silent(const Pairing *pairing, uint32_t fid) {
+        return errors_find_silent(&pairing->waiting, fid)
+                       ?: errors_find_silent(&pairing->silent, fid)
+                       ?: errors_find_silent(&pairing->remembered, fid);
 }
 
 /* Whether two accounts can be of the same error, by what both say of it. */

@@ -12,24 +12,25 @@
 
 #define BIT(source) (1U << (source))
 
+TAILQ_HEAD(ErrorList, Error);
+
 /*
  * One error, as far as it was told. It waits for a richer account, or it has its record and is
  * remembered for the poorer accounts that are still to come.
  */
 typedef struct Error {
         TAILQ_ENTRY(Error) list;
+        struct ErrorList *in;   /* a list of Pairing; NULL at first */
         PairingAccount account; /* the richest so far */
         unsigned expected;      /* BIT()s of the sources that may still tell it */
-        bool waiting;
-        bool exact;          /* no line that is younger than the account belongs to it */
-        uint64_t until_usec; /* until when it waits or is remembered */
+        bool exact;             /* no line that is younger than the account belongs to it */
+        uint64_t until_usec;    /* until when it waits or is remembered */
 } Error;
-
-TAILQ_HEAD(ErrorList, Error);
 
 struct Pairing {
         struct ErrorList waiting;    /* the oldest first */
-        struct ErrorList remembered; /* those that are remembered longest first */
+        struct ErrorList remembered; /* those that are remembered longest first, as in … */
+        struct ErrorList silent;     /* … those of which only the uevent is missing */
         struct ErrorList unused;
         bool witness; /* whether it runs, and so is expected to tell of every error */
         unsigned n_waiting;
@@ -41,7 +42,10 @@ struct Pairing {
 /* The bit of the uevent, or none: neither permanent errors nor the events that are none send one. */
 unsigned pairing_uevent_of(uint16_t pec);
 
-/* Takes in an error. Of those that are in already, the one that is remembered longest may go. */
+/*
+ * Takes in an error, which is to wait or be settled next. Of those that are in already, the one that
+ * is remembered longest may go; first those of which only the uevent is missing.
+ */
 Error *pairing_add(Pairing *pairing, Error from);
 void pairing_forget(Pairing *pairing, Error *error);
 /* Forgets those that were remembered long enough. */
@@ -60,8 +64,8 @@ void pairing_told(Pairing *pairing, Error *error, RecordSource source);
 
 /* Of fid, and only a uevent told it. */
 Error *pairing_find_uevent(const Pairing *pairing, uint32_t fid);
-/* One of these of fid that a uevent is still expected to tell. */
-Error *pairing_find_silent(const struct ErrorList *errors, uint32_t fid);
+/* Of fid, and a uevent is still expected to tell it; one that waits, if there is one. */
+Error *pairing_find_silent(const Pairing *pairing, uint32_t fid);
 /* It waits with an account of this source, and may be the same error. */
 Error *
 pairing_find_waiting(const Pairing *pairing, RecordSource source, const PairingAccount *account);

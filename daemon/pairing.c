@@ -16,9 +16,10 @@ int pairing_new(Pairing **ret) {
 
         TAILQ_INIT(&pairing->waiting);
         TAILQ_INIT(&pairing->remembered);
+        TAILQ_INIT(&pairing->silent);
         TAILQ_INIT(&pairing->unused);
         for (size_t i = 0; i < ELEMENTSOF(pairing->pool); i++)
-                TAILQ_INSERT_TAIL(&pairing->unused, &pairing->pool[i], list);
+                pairing_forget(pairing, &pairing->pool[i]);
 
         *ret = pairing;
         return 0;
@@ -144,8 +145,7 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
 
         pairing_expire(pairing, now_usec);
 
-        error = pairing_find_silent(&pairing->waiting, fid)
-                        ?: pairing_find_silent(&pairing->remembered, fid);
+        error = pairing_find_silent(pairing, fid);
         if (error) {
                 pairing_told(pairing, error, RECORD_UEVENT);
                 return;

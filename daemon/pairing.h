@@ -54,7 +54,11 @@
 #define PAIRING_SLACK_USEC  (2 * USEC_PER_SEC)    /* the kernel log's clock may differ from ours */
 #define PAIRING_MEMORY_USEC (30 * USEC_PER_SEC)   /* udevd may be that late in a storm */
 #define PAIRING_WAITING     1024U /* when more wait than this, the oldest one's time is up */
-#define PAIRING_ACCOUNTS    2048U /* waiting and remembered; those remembered longest go first */
+/*
+ * Waiting and remembered; those remembered longest go first. Room for all that the witness tells at
+ * once after it was not heard for long, before the kernel log is read, and for the full queues.
+ */
+#define PAIRING_ACCOUNTS 8192U
 
 /* Between the time stamp of a record and the ioctl that asks for it, an error may just happen. */
 #define PAIRING_DRAIN_USEC (100 * USEC_PER_MSEC)

@@ -129,11 +129,13 @@ static int on_more(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-void witness_catch_up(Witness *w) {
+bool witness_catch_up(Witness *w, bool patient) {
         assert(w);
 
         /* What fails here fails in the event loop too, which tells of it. */
-        (void) witness_read(w, WITNESS_RING_SIZE / sizeof(struct witness_account));
+        return witness_read(w,
+                            patient ? WITNESS_BATCH
+                                    : WITNESS_RING_SIZE / sizeof(struct witness_account)) <= 0;
 }
 
 uint64_t witness_oldest(const Witness *w) {

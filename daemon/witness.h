@@ -10,6 +10,7 @@
  * next run reads once more what this one did not finish.
  */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "util.h"
@@ -44,10 +45,11 @@ Witness *witness_close(Witness *witness);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Witness *, witness_close);
 
 /*
- * Reads all that is there, without waiting for a turn in the event loop: for who learned something
- * else that came after it. Never calls failed().
+ * Reads what is there, without waiting for a turn in the event loop: for who learned something else
+ * that came after it. If patient, so many at most that nobody is kept waiting. Returns whether that
+ * was all. Never calls failed().
  */
-void witness_catch_up(Witness *witness);
+bool witness_catch_up(Witness *witness, bool patient);
 
 /* The number of the oldest account that is not released, UINT64_MAX if there is none. */
 uint64_t witness_oldest(const Witness *witness);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,7 @@ int __wrap_witness_open(sd_event *event,
                         const WitnessListener *listener,
                         Witness **ret);
 Witness *__wrap_witness_close(Witness *witness);
-void __wrap_witness_catch_up(Witness *witness);
+bool __wrap_witness_catch_up(Witness *witness, bool patient);
 uint64_t __wrap_witness_oldest(const Witness *witness);
 void __wrap_witness_release(Witness *witness, uint64_t sequence);
 
@@ -80,13 +81,16 @@ Witness *__wrap_witness_close(Witness *witness) {
         return NULL;
 }
 
-void __wrap_witness_catch_up(Witness *witness) {
-        while (fake_witness.heard < fake_witness.seen) {
+bool __wrap_witness_catch_up(Witness *witness, bool patient) {
+        unsigned n = patient ? 1 : UINT_MAX;
+
+        while (n-- > 0 && fake_witness.heard < fake_witness.seen) {
                 const struct witness_account *account =
                         &fake_witness.accounts[fake_witness.heard++];
 
                 fake_witness.listener->account(account, fake_witness.listener->userdata);
         }
+        return fake_witness.heard == fake_witness.seen;
 }
 
 uint64_t __wrap_witness_oldest(const Witness *witness) {

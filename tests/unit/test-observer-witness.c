@@ -112,11 +112,11 @@ static void test_dropped(void **state) {
         see(f, HELD, 2);
         see(f, HELD, 3);
         drained(f, HELD, 2);
-        record = observer_dropped(f->observer, &functions[0], 7);
-        assert_non_null(record);
+        assert_int_equal(observer_dropped(f->observer, &functions[0], 7, true, &record), -EAGAIN);
+        assert_int_equal(observer_dropped(f->observer, &functions[0], 7, true, &record), 1);
         assert_true(record->dropped);
         assert_int_equal(record->ordinal, 7);
-        assert_null(observer_dropped(f->observer, &functions[0], 8));
+        assert_int_equal(observer_dropped(f->observer, &functions[0], 8, false, &record), 0);
         assert_next(f, RECORD_VFIO, HELD, 2);
         assert_int_equal(assert_next(f, RECORD_WITNESS, HELD, 3)->witness, 2);
 

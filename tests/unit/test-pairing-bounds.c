@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "pairing-fixture.h"
+#include "witness-account.h"
 
 #define START (1000 * USEC_PER_SEC)
 
@@ -133,11 +134,49 @@ static void test_late_uevents(void **state) {
         assert_int_equal(account.fid, 1);
 }
 
+/*
+ * All that the witness has room for, of functions of others, after what was drained of full queues:
+ * each account finds its record, and all lines find theirs.
+ */
+static void test_witness_backlog(void **state) {
+        enum {
+                DRAINED = 2048,
+                SEEN = WITNESS_RING_SIZE / (sizeof(struct witness_account) + 8) - DRAINED,
+        };
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned n = 0;
+
+        pairing_expect_witness(pairing, true);
+        for (unsigned i = 0; i < DRAINED; i++)
+                tell_packed(pairing, i, 0x2, START);
+
+        for (unsigned i = 0; i < SEEN + DRAINED; i++) {
+                /* Those of the queues come last. */
+                uint32_t fid = i < SEEN ? DRAINED + i : i - SEEN;
+
+                account = make_account(RECORD_WITNESS, fid, 0x2, 0, START);
+                account.number = 1 + i;
+                assert_int_equal(pairing_witness(pairing, &account, false, START), fid < DRAINED);
+                while (pairing_overflows(pairing) && pairing_due(pairing, START, &account))
+                        n++;
+        }
+        while (pairing_due(pairing, START, &account))
+                n++;
+        assert_int_equal(n, SEEN);
+
+        for (unsigned i = 0; i < SEEN + DRAINED; i++)
+                pairing_kmsg(pairing, i, 0x2, START, START);
+        for (unsigned i = 0; i < SEEN + DRAINED; i++)
+                pairing_uevent(pairing, i, START, START);
+        check_nothing(pairing);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_many_waiting),    cmocka_unit_test(test_nobody_takes),
                 cmocka_unit_test(test_many_remembered), cmocka_unit_test(test_all_told),
-                cmocka_unit_test(test_late_uevents),
+                cmocka_unit_test(test_late_uevents),    cmocka_unit_test(test_witness_backlog),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,10 +182,17 @@ static void test_reads(void **state) {
         assert_int_equal(f->n_heard, 4);
 
         produce(f, 2);
-        witness_catch_up(f->witness);
+        assert_true(witness_catch_up(f->witness, true));
         assert_int_equal(f->n_heard, 6);
         run(f);
         assert_int_equal(f->n_heard, 6);
+
+        /* Who is patient keeps nobody waiting. */
+        produce(f, 2 * BATCH + 1);
+        assert_false(witness_catch_up(f->witness, true));
+        assert_int_equal(f->n_heard, 6 + BATCH);
+        assert_true(witness_catch_up(f->witness, false));
+        assert_int_equal(f->n_heard, 6 + 2 * BATCH + 1);
         assert_int_equal(f->n_failed, 0);
 }
 
@@ -299,7 +306,7 @@ static void test_hostile(void **state) {
                 *f->consumer = cases[i].consumer;
                 *f->producer = cases[i].producer;
                 open_witness(f);
-                witness_catch_up(f->witness);
+                assert_true(witness_catch_up(f->witness, false));
                 witness_release(f->witness, UINT64_MAX);
                 assert_int_equal(*f->consumer, cases[i].consumer);
                 run(f);

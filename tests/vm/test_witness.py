@@ -187,10 +187,10 @@ def test_stop_detaches(guest, daemon):
 
 @contextlib.contextmanager
 def attached_to(guest, daemon, symbol):
-    """The witness sees another function of the kernel."""
+    """The witness sees another function of the kernel, and the daemon may stand still."""
     drop_in = '/run/systemd/system/zpci-errord.service.d/symbol.conf'
     guest.run(f"mkdir -p {drop_in.rpartition('/')[0]}\n"
-              f"printf '[Service]\\nExecStartPre=\\nExecStartPre=+-{LOADER} --symbol={symbol}\\n' >{drop_in}\n"
+              f"printf '[Service]\\nExecStartPre=\\nExecStartPre=+-{LOADER} --symbol={symbol}\\nWatchdogSec=0\\n' >{drop_in}\n"
               'systemctl daemon-reload; systemctl reset-failed zpci-errord; systemctl stop zpci-errord', timeout=60)
     try:
         guest.run('systemctl start zpci-errord', timeout=60)
@@ -214,7 +214,7 @@ def test_overrun(guest, daemon):
     with attached_to(guest, daemon, 'do_truncate'):
         assert daemon.witness() == 'active'
         guest.run(f'kill -STOP {daemon.pid}; : >/run/emptied\nfor ((n = 0; n < 6000; n++)); do : >/run/emptied; done\n'
-                  f'kill -CONT {daemon.pid}', timeout=120)
+                  f'kill -CONT {daemon.pid}', timeout=300)
         entry, = Stream(guest, 'journalctl -b -f -n all -o json -u zpci-errord').wait(
             lambda entry: 'The witness had no room' in entry['MESSAGE'], 'the announcement')
         assert 6000 - ROOM <= int(re.search('for ([0-9]+) errors', entry['MESSAGE'])[1]) < 6000 - ROOM + 100
