@@ -56,3 +56,10 @@ static inline uint64_t now_usec(clockid_t clock) {
         (void) clock_gettime(clock, &ts);
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000U;
 }
+
+static inline struct timespec usec_to_timespec(uint64_t usec) {
+        return (struct timespec){
+                .tv_sec = (time_t) (usec / USEC_PER_SEC),
+                .tv_nsec = (long) (usec % USEC_PER_SEC * 1000U),
+        };
+}

@@ -40,6 +40,15 @@ uint64_t balance_lost(const RingFunction *counters) {
         return counters->late ? 1 : 0;
 }
 
+uint64_t balance_rest(const RingFunction *counters) {
+        int64_t surplus;
+
+        assert(counters);
+
+        surplus = balance_surplus(counters);
+        return surplus > 0 ? (uint64_t) surplus : 0;
+}
+
 uint64_t balance_settle(RingFunction *counters, bool first) {
         uint64_t lost, credit;
         int64_t surplus;

@@ -21,7 +21,7 @@
  *   after it;
  *   - records from before the eventfd hide as many losses, until the first settlement; there,
  *     the late signal of an error under way can count as one loss too many.
- * No loss is ever told where fewer than four records came between two settlements.
+ * No loss is ever told unless the queue was full at this settlement or, for one signal, the last.
  *
  * A record that the queue dropped may be known from the witness all the same. Published as one more
  * record of the queue, before the account is settled, it is no loss.
@@ -49,6 +49,11 @@ void balance_drained(RingFunction *counters);
  * settlement: what balance_settle() is going to return, to be announced before it is forgotten.
  */
 uint64_t balance_lost(const RingFunction *counters);
+/*
+ * The queue cannot be drained any more. How many errors were signalled since the last settlement and
+ * have no record: to be announced before balance_settle(), as above.
+ */
+uint64_t balance_rest(const RingFunction *counters);
 /*
  * Settles the account. Returns how many errors were lost since the last settlement.
  * first: the device has just been opened, records without a signal are no credit.

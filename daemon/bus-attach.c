@@ -53,6 +53,7 @@ static void attach_answer(FunctionRequest *request, FunctionOutcome outcome, int
         _cleanup_(sd_bus_error_free) sd_bus_error failure = SD_BUS_ERROR_NULL;
         char path[BUS_FUNCTION_PATH_SIZE];
         Function *f = attach->function;
+        int r;
 
         if (bus_outcome(f, outcome, error, &failure) < 0) {
                 attach_refuse(attach, &failure);
@@ -67,7 +68,15 @@ static void attach_answer(FunctionRequest *request, FunctionOutcome outcome, int
                             f->owner.name,
                             f->owner.uid);
         /* Nobody would tell that he left before. */
-        bus_owner_ask(attach->model, sd_bus_message_get_bus(attach->call), f);
+        r = bus_owner_ask(attach->model, sd_bus_message_get_bus(attach->call), f);
+        if (r < 0)
+                (void) function_log(
+                        f,
+                        LOG_WARNING,
+                        r,
+                        NULL,
+                        "cannot learn whether its owner leaves the bus; the attachment ends by "
+                        "Detach(), or when the device is asked for");
         bus_function_path(f->sysfs.fid, path);
         (void) sd_bus_reply_method_return(attach->call, "o", path);
         attach_free(attach);

@@ -73,6 +73,23 @@ read_inhibit(sd_bus_message *call, char ***ret_addresses, Inhibitor *ret, sd_bus
         return 0;
 }
 
+static int inhibit_refuse(int r, sd_bus_error *ret_error) {
+        switch (r) {
+        case -EDQUOT:
+                return sd_bus_error_setf(ret_error,
+                                         ERRORD_ERROR_LIMIT_EXCEEDED,
+                                         "A user may have %u inhibitors.",
+                                         INHIBITORS_PER_USER);
+        case -EXFULL:
+                return sd_bus_error_set(ret_error,
+                                        ERRORD_ERROR_LIMIT_EXCEEDED,
+                                        "The service manager keeps nothing more for the daemon "
+                                        "(FileDescriptorStoreMax=).");
+        default:
+                return r;
+        }
+}
+
 /* All are closed: the caller gets what keeps them closed. */
 static void inhibit_finish(BusInhibit *inhibit) {
         int r;
@@ -136,11 +153,7 @@ static int inhibit_allowed(sd_bus_message *call,
         r = inhibitors_add(model->inhibitors, &terms, &inhibit->fd);
         if (r < 0) {
                 free(inhibit);
-                return r != -EDQUOT ? r
-                                    : sd_bus_error_setf(ret_error,
-                                                        ERRORD_ERROR_LIMIT_EXCEEDED,
-                                                        "A user may have %u inhibitors.",
-                                                        INHIBITORS_PER_USER);
+                return inhibit_refuse(r, ret_error);
         }
 
         inhibit->call = sd_bus_message_ref(call);

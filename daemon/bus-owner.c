@@ -46,37 +46,45 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ret_er
 }
 
 /* Not before there is an owner: names come and go all the time on a bus. */
-static void owner_listen(BusModel *model, sd_bus *connection) {
-        if (model->listening)
-                return;
+static int owner_listen(BusModel *model, sd_bus *connection) {
+        int r;
 
-        model->listening = sd_bus_add_match_async(connection,
-                                                  NULL,
-                                                  "type='signal',sender='org.freedesktop.DBus',"
-                                                  "path='/org/freedesktop/DBus',"
-                                                  "interface='org.freedesktop.DBus',"
-                                                  "member='NameOwnerChanged',arg2=''",
-                                                  on_left,
-                                                  NULL,
-                                                  model) >= 0;
+        if (model->listening)
+                return 0;
+
+        r = sd_bus_add_match_async(connection,
+                                   NULL,
+                                   "type='signal',sender='org.freedesktop.DBus',"
+                                   "path='/org/freedesktop/DBus',"
+                                   "interface='org.freedesktop.DBus',"
+                                   "member='NameOwnerChanged',arg2=''",
+                                   on_left,
+                                   NULL,
+                                   model);
+        model->listening = r >= 0;
+        return r;
 }
 
-void bus_owner_ask(BusModel *model, sd_bus *connection, const Function *function) {
+int bus_owner_ask(BusModel *model, sd_bus *connection, const Function *function) {
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
-        OwnerQuestion *question;
+        _cleanup_free_ OwnerQuestion *question = NULL;
+        int r;
 
         assert(model);
         assert(connection);
         assert(function);
 
-        owner_listen(model, connection);
+        r = owner_listen(model, connection);
+        if (r < 0)
+                return r;
+
         question = malloc(sizeof(*question));
         if (!question)
-                return;
+                return -ENOMEM;
         question->model = model;
         (void) strcpy(question->name, function->owner.name);
 
-        if (sd_bus_call_method_async(connection,
+        r = sd_bus_call_method_async(connection,
                                      &slot,
                                      "org.freedesktop.DBus",
                                      "/org/freedesktop/DBus",
@@ -85,18 +93,19 @@ void bus_owner_ask(BusModel *model, sd_bus *connection, const Function *function
                                      on_answer,
                                      question,
                                      "s",
-                                     question->name) < 0) {
-                free(question);
-                return;
-        }
+                                     question->name);
+        if (r < 0)
+                return r;
+
         (void) sd_bus_slot_set_destroy_callback(slot, free);
-        (void) sd_bus_slot_set_floating(slot, true);
+        TAKE_PTR(question);
+        return sd_bus_slot_set_floating(slot, true);
 }
 
 int bus_owner_watch(sd_bus *connection, BusModel *model) {
         sd_id128_t id;
         char bus_id[SD_ID128_STRING_MAX];
-        int r;
+        int r, result = 0;
 
         assert(connection);
         assert(model);
@@ -113,10 +122,13 @@ int bus_owner_watch(sd_bus *connection, BusModel *model) {
         for (size_t i = 0; model->registry && i < registry_size(model->registry); i++) {
                 const Function *f = registry_get(model->registry, i);
 
-                if (f->facts.attached)
-                        bus_owner_ask(model, connection, f);
+                if (!f->facts.attached)
+                        continue;
+                r = bus_owner_ask(model, connection, f);
+                if (r < 0)
+                        result = r;
         }
-        return 0;
+        return result;
 }
 
 void bus_owner_all_left(BusModel *model) {

@@ -11,6 +11,10 @@
 /* After a request for a device, before anything is drained. */
 #define PRIORITY_URGENT (SD_EVENT_PRIORITY_IMPORTANT - 5)
 
+/* Until the next try, if memory is short. */
+#define SHORTAGE_USEC       (100 * USEC_PER_MSEC)
+#define TIMER_ACCURACY_USEC (10 * USEC_PER_MSEC)
+
 struct BusPump {
         Ring *ring;
         Log *log;
@@ -18,6 +22,7 @@ struct BusPump {
         sd_event_source *post_source;
         sd_event_source *urgent_source;
         sd_event_source *more_source;
+        sd_event_source *shortage_timer;
         uint64_t cursor;    /* what was emitted */
         unsigned in_flight; /* entries between the stored cursor and this one */
         uint64_t missed;    /* entries that were overwritten before we came to them, not yet said */
@@ -105,15 +110,20 @@ static void pump_say_missed(BusPump *pump) {
         pump->missed = 0;
 }
 
-/* Returns false if the connection takes nothing any more. */
+/* Returns false if it has to be tried again, and what has to come before that is on its way. */
 static bool pump_handle(BusPump *pump, const Record *record) {
         int r;
 
         r = pump_emit(pump, record);
         if (r >= 0)
                 return true;
-        if (!sd_bus_is_open(pump->connection) || r == -ENOMEM || r == -ENOBUFS)
+        if (sd_bus_is_open(pump->connection) <= 0)
+                return false; /* we are told of its end soon */
+        if (r == -ENOMEM || r == -ENOBUFS) {
+                (void) sd_event_source_set_time_relative(pump->shortage_timer, SHORTAGE_USEC);
+                (void) sd_event_source_set_enabled(pump->shortage_timer, SD_EVENT_ONESHOT);
                 return false;
+        }
 
         log_warning(pump->log,
                     r,
@@ -126,6 +136,7 @@ static bool pump_handle(BusPump *pump, const Record *record) {
 uint64_t bus_pump_run(BusPump *pump) {
         const Record *record = NULL;
         uint64_t cursor, missed;
+        bool taken = true;
 
         assert(pump);
 
@@ -142,8 +153,9 @@ uint64_t bus_pump_run(BusPump *pump) {
                         break;
                 }
 
-                if (!pump_handle(pump, record))
-                        break; /* it tells soon that it has gone, or memory comes back */
+                taken = pump_handle(pump, record);
+                if (!taken)
+                        break;
 
                 pump->cursor = cursor;
                 pump->missed += missed;
@@ -154,9 +166,9 @@ uint64_t bus_pump_run(BusPump *pump) {
 
         /*
          * All were taken: the others have their turn, then we go on. Otherwise the socket's
-         * EPOLLOUT wakes us.
+         * EPOLLOUT wakes us, or the timer.
          */
-        if (record && pump->in_flight == 0)
+        if (record && taken && pump->in_flight == 0)
                 (void) sd_event_source_set_enabled(pump->more_source, SD_EVENT_ONESHOT);
 
         return ring_head(pump->ring) - ring_cursor(pump->ring, RING_READER_BUS);
@@ -181,6 +193,11 @@ static int on_more(sd_event_source *source, void *userdata) {
         return 0;
 }
 
+/* Nor here. */
+static int on_shortage_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        return 0;
+}
+
 void bus_pump_set_connection(BusPump *pump, sd_bus *connection) {
         assert(pump);
 
@@ -190,6 +207,43 @@ void bus_pump_set_connection(BusPump *pump, sd_bus *connection) {
         /* Entries may wait already, and nothing else happen. */
         (void) sd_event_source_set_enabled(pump->more_source,
                                            connection ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+static int pump_add_sources(BusPump *pump, sd_event *event) {
+        int r;
+
+        r = sd_event_add_post(event, &pump->post_source, on_post, pump);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->post_source, "bus-pump");
+
+        r = sd_event_add_post(event, &pump->urgent_source, on_post_urgent, pump);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_priority(pump->urgent_source, PRIORITY_URGENT);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->urgent_source, "bus-pump-urgent");
+
+        r = sd_event_add_defer(event, &pump->more_source, on_more, pump);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(pump->more_source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->more_source, "bus-pump-more");
+
+        r = sd_event_add_time_relative(event,
+                                       &pump->shortage_timer,
+                                       CLOCK_MONOTONIC,
+                                       0,
+                                       TIMER_ACCURACY_USEC,
+                                       on_shortage_time,
+                                       pump);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(pump->shortage_timer, "bus-pump-shortage");
+        return sd_event_source_set_enabled(pump->shortage_timer, SD_EVENT_OFF);
 }
 
 int bus_pump_new(sd_event *event, Ring *ring, Log *log, BusPump **ret) {
@@ -210,25 +264,7 @@ int bus_pump_new(sd_event *event, Ring *ring, Log *log, BusPump **ret) {
         pump->cursor = ring_cursor(ring, RING_READER_BUS);
         bus_stream_id(ring, pump->stream);
 
-        r = sd_event_add_post(event, &pump->post_source, on_post, pump);
-        if (r < 0)
-                return r;
-        (void) sd_event_source_set_description(pump->post_source, "bus-pump");
-
-        r = sd_event_add_post(event, &pump->urgent_source, on_post_urgent, pump);
-        if (r < 0)
-                return r;
-        r = sd_event_source_set_priority(pump->urgent_source, PRIORITY_URGENT);
-        if (r < 0)
-                return r;
-        (void) sd_event_source_set_description(pump->urgent_source, "bus-pump-urgent");
-
-        r = sd_event_add_defer(event, &pump->more_source, on_more, pump);
-        if (r < 0)
-                return r;
-        (void) sd_event_source_set_description(pump->more_source, "bus-pump-more");
-
-        r = sd_event_source_set_enabled(pump->more_source, SD_EVENT_OFF);
+        r = pump_add_sources(pump, event);
         if (r < 0)
                 return r;
 
@@ -243,6 +279,7 @@ BusPump *bus_pump_free(BusPump *pump) {
         pump->post_source = sd_event_source_disable_unref(pump->post_source);
         pump->urgent_source = sd_event_source_disable_unref(pump->urgent_source);
         pump->more_source = sd_event_source_disable_unref(pump->more_source);
+        pump->shortage_timer = sd_event_source_disable_unref(pump->shortage_timer);
         free(pump);
         return NULL;
 }

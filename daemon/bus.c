@@ -14,6 +14,7 @@
 
 #define QUEUE_MAX   4096U /* messages in our own memory; a bus that lets it come to this hangs */
 #define FINISH_USEC (1 * USEC_PER_SEC)
+#define PAUSE_USEC  (10 * USEC_PER_MSEC)
 
 struct Bus {
         Log *log;
@@ -177,24 +178,25 @@ void bus_ask_restart(Bus *bus, void (*answer)(bool restart, void *userdata), voi
 }
 
 uint64_t bus_finish(Bus *bus) {
-        uint64_t deadline, now, n_entries, n_messages;
+        uint64_t deadline, n_before, n_entries = UINT64_MAX, n_messages;
         int r;
 
         assert(bus);
 
         deadline = now_usec(CLOCK_MONOTONIC) + FINISH_USEC;
         for (;;) {
+                n_before = n_entries;
                 n_entries = bus_pump_run(bus->pump);
                 if (!bus->bus || sd_bus_get_n_queued_write(bus->bus, &n_messages) < 0)
                         break;
 
-                now = now_usec(CLOCK_MONOTONIC);
-                if ((n_entries == 0 && n_messages == 0) || now >= deadline)
+                if ((n_entries == 0 && n_messages == 0) || now_usec(CLOCK_MONOTONIC) >= deadline)
                         break;
 
                 r = sd_bus_process(bus->bus, NULL);
-                if (r == 0 && n_messages > 0)
-                        r = sd_bus_wait(bus->bus, deadline - now);
+                /* The socket is full, or memory is short. */
+                if (r == 0 && (n_messages > 0 || n_entries == n_before))
+                        r = sd_bus_wait(bus->bus, PAUSE_USEC);
                 if (r < 0)
                         break;
         }

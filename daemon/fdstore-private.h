@@ -30,9 +30,11 @@ struct FdStore {
         sd_event *event;
         FdStoreListener listener;
         ServiceManager manager;
+        uint64_t max;              /* fds that it keeps */
         bool failed;               /* the listener was told */
         FdStoreEntry *entries;     /* the oldest first */
         sd_event_source *writable; /* owns a socket; there while the service manager's is full */
+        sd_event_source *shortage; /* runs while memory or fds are short */
 
         FdStoreRound waiting;      /* for the next barrier */
         FdStoreRound under_way;    /* for this one */
@@ -41,10 +43,15 @@ struct FdStore {
 };
 
 /*
- * Tells the service manager something. Returns 0, -EAGAIN if it has no room: then all that is not
- * said yet is said once it has; or another error, of which the listener knows.
+ * Tells the service manager something. Returns 0, -EAGAIN if it has no room, or we have no memory:
+ * then all that is not said yet is said later; or another error, of which the listener knows.
  */
 int fdstore_send(FdStore *store, const char *text, int fd);
+/*
+ * Something failed with this error. If that passes, comes back and returns -EAGAIN; otherwise returns
+ * the error.
+ */
+int fdstore_retry(FdStore *store, int error);
 /* Says all that is not said yet, as far as there is room. */
 void fdstore_flush(FdStore *store);
 

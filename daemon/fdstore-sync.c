@@ -78,9 +78,10 @@ int fdstore_new_syncs(FdStore *store) {
                 r = fdstore_new_timeout(store, &store->under_way.timeout);
         if (r >= 0)
                 r = sd_event_add_defer(store->event, &store->deferred, on_deferred, store);
+        if (r >= 0)
+                r = sd_event_source_set_priority(store->deferred, PRIORITY_SYNC);
         if (r < 0)
                 return r;
-        (void) sd_event_source_set_priority(store->deferred, PRIORITY_SYNC);
         (void) sd_event_source_set_description(store->deferred, "fdstore-deferred");
         return sd_event_source_set_enabled(store->deferred, SD_EVENT_OFF);
 }
@@ -105,7 +106,7 @@ static int fdstore_send_barrier(FdStore *store) {
         if (!service_manager_exists(&store->manager))
                 return -ENOTCONN;
         if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
+                return fdstore_retry(store, -errno);
         reading = fds[0];
         writing = fds[1];
 
@@ -115,7 +116,7 @@ static int fdstore_send_barrier(FdStore *store) {
 
         r = sd_event_add_io(store->event, &store->barrier, reading, 0, on_barrier, store);
         if (r < 0)
-                return r;
+                return fdstore_retry(store, r);
         (void) sd_event_source_set_io_fd_own(store->barrier, true);
         reading = -EBADF;
         (void) sd_event_source_set_priority(store->barrier, PRIORITY_SYNC);

@@ -8,12 +8,29 @@
 #include <systemd/sd-daemon.h>
 
 #include "fdstore-private.h"
+#include "parse.h"
+
+/* Until the next try, if memory or file descriptors are short. */
+#define SHORTAGE_USEC (100 * USEC_PER_MSEC)
 
 static FdStoreEntry *fdstore_find(const FdStore *store, const char *name) {
         for (FdStoreEntry *entry = store->entries; entry; entry = entry->next)
                 if (strcmp(entry->name, name) == 0)
                         return entry;
         return NULL;
+}
+
+/* Once all is said. */
+static bool entry_will_be_there(const FdStoreEntry *entry) {
+        return entry->put || (entry->stored && !entry->remove);
+}
+
+static uint64_t fdstore_size(const FdStore *store) {
+        uint64_t n = 0;
+
+        for (const FdStoreEntry *entry = store->entries; entry; entry = entry->next)
+                n += entry_will_be_there(entry);
+        return n;
 }
 
 static FdStoreEntry *fdstore_add(FdStore *store, const char *name) {
@@ -78,6 +95,23 @@ static int fdstore_wait_for_room(FdStore *store, int socket_fd) {
         return -EAGAIN;
 }
 
+int fdstore_retry(FdStore *store, int error) {
+        assert(store);
+
+        switch (error) {
+        case -EMFILE:
+        case -ENFILE:
+        case -ENOBUFS:
+        case -ENOMEM:
+        case -ETOOMANYREFS:
+                (void) sd_event_source_set_time_relative(store->shortage, SHORTAGE_USEC);
+                (void) sd_event_source_set_enabled(store->shortage, SD_EVENT_ONESHOT);
+                return -EAGAIN;
+        default:
+                return error;
+        }
+}
+
 int fdstore_send(FdStore *store, const char *text, int fd) {
         int r, socket_fd;
 
@@ -89,7 +123,7 @@ int fdstore_send(FdStore *store, const char *text, int fd) {
                 r = fdstore_wait_for_room(store, socket_fd);
         if (r != -EAGAIN)
                 fdstore_say(store, r);
-        return r;
+        return fdstore_retry(store, r);
 }
 
 /*
@@ -137,6 +171,29 @@ void fdstore_flush(FdStore *store) {
         fdstore_begin_barrier(store);
 }
 
+static int on_shortage(sd_event_source *source, uint64_t usec, void *userdata) {
+        FdStore *store = userdata;
+
+        assert(store);
+
+        fdstore_flush(store);
+        return 0;
+}
+
+static int fdstore_new_shortage(FdStore *store) {
+        int r;
+
+        r = sd_event_add_time_relative(
+                store->event, &store->shortage, CLOCK_MONOTONIC, 0, 0, on_shortage, store);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(store->shortage, "fdstore-shortage");
+        r = sd_event_source_set_priority(store->shortage, PRIORITY_SYNC);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(store->shortage, SD_EVENT_OFF);
+}
+
 static int fdstore_take_over(FdStore *store, int n, char **names) {
         for (int i = 0; i < n; i++) {
                 int fd = SD_LISTEN_FDS_START + i;
@@ -181,7 +238,13 @@ int fdstore_new(sd_event *event, const FdStoreListener *listener, FdStore **ret)
         r = service_manager_find(&store->manager);
         if (r < 0)
                 return r;
+        /* An older one says so in its own log only. */
+        if (!getenv("FDSTORE") || parse_decimal(getenv("FDSTORE"), UINT64_MAX, &store->max) < 0)
+                store->max = UINT64_MAX;
         r = fdstore_new_syncs(store);
+        if (r < 0)
+                return r;
+        r = fdstore_new_shortage(store);
         if (r < 0)
                 return r;
 
@@ -209,6 +272,7 @@ FdStore *fdstore_free(FdStore *store) {
                 free(entry);
         }
         (void) sd_event_source_disable_unref(store->writable);
+        (void) sd_event_source_disable_unref(store->shortage);
         fdstore_free_syncs(store);
         (void) sd_event_unref(store->event);
         free(store);
@@ -253,6 +317,8 @@ int fdstore_put(FdStore *store, const char *name, int fd, bool hangup) {
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (copy < 0)
                 return -errno;
+        if (!fdstore_has(store, name) && fdstore_size(store) >= store->max)
+                return -EXFULL;
         entry = fdstore_find(store, name);
         if (!entry)
                 entry = fdstore_add(store, name);
@@ -285,11 +351,11 @@ void fdstore_remove(FdStore *store, const char *name) {
 }
 
 bool fdstore_has(const FdStore *store, const char *name) {
-        FdStoreEntry *entry;
+        const FdStoreEntry *entry;
 
         assert(store);
         assert(name);
 
         entry = fdstore_find(store, name);
-        return entry && (entry->put || (entry->stored && !entry->remove));
+        return entry && entry_will_be_there(entry);
 }

@@ -60,8 +60,9 @@ void fdstore_settle(FdStore *store);
 
 /*
  * Gives a duplicate of fd to the service manager, instead of what it may have under that name. If
- * hangup, it forgets the fd by itself on EPOLLHUP or EPOLLERR. Returns 0, -ENOMEM, or an error of
- * fcntl(2): then the name is not kept.
+ * hangup, it forgets the fd by itself on EPOLLHUP or EPOLLERR. Returns 0, -ENOMEM, -EXFULL if the
+ * service manager has no room (and says in $FDSTORE how much it has, as systemd does from 254 on),
+ * or an error of fcntl(2): then the name is not kept.
  */
 int fdstore_put(FdStore *store, const char *name, int fd, bool hangup);
 /* Has the service manager forget the fd of that name, if it has one. Cannot fail. */

@@ -211,8 +211,34 @@ static void function_close(Function *f) {
         function_submit(f, FUNCTION_CLOSING, WORKER_URGENT, work_close, done_close);
 }
 
+/*
+ * It was open until now, and what came meanwhile is in its queue. An error that is still to be recovered
+ * has us begin anew; that ends with the deadline. Returns whether it does.
+ */
+static bool function_must_stay(Function *f) {
+        (void) function_drain(f);
+        if (!function_owes_recovery(f) || now_usec(CLOCK_MONOTONIC) >= f->leave_deadline_usec ||
+            function_watch(f) < 0)
+                return false;
+
+        function_keep(f);
+        return true;
+}
+
 static void on_forgotten(FdStoreSync *sync) {
-        function_close(function_of_sync(sync));
+        Function *f = function_of_sync(sync);
+
+        f->device = TAKE_PTR(f->job.device);
+        if (function_must_stay(f)) {
+                function_finish(f);
+                return;
+        }
+
+        function_unwatch(f);
+        f->job.device = TAKE_PTR(f->device);
+        f->counters = NULL;
+        ring_forget_function(f->context->ring, f->sysfs.fid);
+        function_close(f);
 }
 
 /*
@@ -227,6 +253,7 @@ static bool function_outlives_us(const Function *f) {
 
 void function_let_go(Function *f) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
+        int r;
 
         assert(f);
         assert(f->device);
@@ -234,7 +261,7 @@ void function_let_go(Function *f) {
 
         /* One burst is many times what the kernel can hold. An error here changes nothing any more:
          * it was said when it first came, or the function is gone. */
-        (void) function_drain(f);
+        r = function_drain(f);
 
         /* The reset that a close does skips silently while the kernel handles an error. However many
          * errors come meanwhile, all of this is over by the deadline. */
@@ -248,14 +275,14 @@ void function_let_go(Function *f) {
         if (function_outlives_us(f))
                 return;
 
+        if (r != 0)
+                function_announce_rest(f);
         function_unwatch(f);
         /* While the next run would still know of it: what else is to be told of its errors. */
         function_changed(f, FUNCTION_DRAINED_LAST);
         f->job.device = TAKE_PTR(f->device);
-        f->counters = NULL;
 
         /* Ours is the last close: it is the one that resets the function, and nobody else waits. */
-        ring_forget_function(f->context->ring, f->sysfs.fid);
         function_begin(f, FUNCTION_CLOSING);
         function_forget(f, on_forgotten);
 }

@@ -101,14 +101,15 @@ static void function_announce_loss(Function *f, uint64_t lost) {
 }
 
 /*
- * What the queue dropped and somebody else saw takes its place among the records. Returns whether
- * what is missing now is lost; otherwise, if patient, this is not known yet.
+ * Of what is missing, what somebody else saw takes its place among the records. Returns whether the
+ * rest is lost; otherwise, if patient, this is not known yet.
  */
-static bool function_fill_gaps(Function *f, bool patient) {
+static bool
+function_fill_gaps(Function *f, uint64_t (*missing)(const RingFunction *counters), bool patient) {
         const FunctionListener *listener = &f->context->listener;
         const Record *record;
 
-        while (listener->dropped && balance_lost(f->counters) > 0) {
+        while (listener->dropped && missing(f->counters) > 0) {
                 int r = listener->dropped(
                         f, f->counters->drained + 1, patient, &record, listener->userdata);
 
@@ -125,7 +126,7 @@ static bool function_fill_gaps(Function *f, bool patient) {
 static int function_settle_balance(Function *f, bool patient) {
         uint64_t lost;
 
-        if (!function_fill_gaps(f, patient))
+        if (!function_fill_gaps(f, balance_lost, patient))
                 return 1;
         lost = balance_lost(f->counters);
         if (lost > 0)
@@ -133,6 +134,20 @@ static int function_settle_balance(Function *f, bool patient) {
         (void) balance_settle(f->counters, f->opened_now);
         f->opened_now = false;
         return 0;
+}
+
+void function_announce_rest(Function *f) {
+        uint64_t rest;
+
+        assert(f);
+
+        (void) function_fill_gaps(f, balance_rest, false);
+        rest = balance_rest(f->counters);
+        if (rest == 0)
+                return;
+
+        function_announce_loss(f, rest);
+        (void) balance_settle(f->counters, false);
 }
 
 static int function_drain_burst(Function *f, bool patient) {

@@ -35,6 +35,19 @@ static void function_drop_part(Function *f, const char *part, int *fd) {
         fdstore_remove(f->context->store, function_part(f, part, name));
 }
 
+/*
+ * What the service manager calls an eventfd may be anything, and would be read and written by us. Any
+ * other thing is as good as none.
+ */
+static int function_take_eventfd(Function *f, const char *part) {
+        int fd;
+
+        fd = function_take_part(f, part);
+        if (fd >= 0 && !vfio_is_eventfd(fd))
+                function_drop_part(f, part, &fd);
+        return fd;
+}
+
 void function_find_former(Function *f, const HandoverFunction *former) {
         const char *device;
         bool attached;
@@ -44,11 +57,11 @@ void function_find_former(Function *f, const HandoverFunction *former) {
 
         attached = former && former->owner[0] != '\0';
         device = attached ? "attached" : "device";
-        notify_fd = function_take_part(f, "notify");
+        notify_fd = function_take_eventfd(f, "notify");
         f->former = (VfioFds){
                 .device = function_take_part(f, device),
-                .error = function_take_part(f, "errors"),
-                .request = function_take_part(f, "request"),
+                .error = function_take_eventfd(f, "errors"),
+                .request = function_take_eventfd(f, "request"),
         };
         /* Whoever attached it does so only with the eventfd that asks for it back. */
         if (f->former.device < 0 || (attached && f->former.request < 0)) {
@@ -79,6 +92,13 @@ static int function_put_part(Function *f, const char *part, int fd) {
         return fdstore_put(f->context->store, name, fd, false);
 }
 
+static void function_forget_parts(Function *f) {
+        char name[FDSTORE_NAME_SIZE];
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+                fdstore_remove(f->context->store, function_part(f, parts[i], name));
+}
+
 void function_keep(Function *f) {
         VfioFds fds;
         int r;
@@ -95,13 +115,18 @@ void function_keep(Function *f) {
                 r = function_put_part(f, "notify", f->owner.notify_fd);
         if (r >= 0)
                 r = function_put_part(f, f->facts.attached ? "attached" : "device", fds.device);
-        if (r < 0)
-                (void) function_log(f,
-                                    LOG_WARNING,
-                                    r,
-                                    NULL,
-                                    "the service manager does not keep its device; errors while "
-                                    "the daemon restarts are lost");
+        if (r >= 0)
+                return;
+
+        /* Nobody takes them, and others need the room. */
+        function_forget_parts(f);
+        (void) function_log(f,
+                            LOG_WARNING,
+                            r,
+                            NULL,
+                            "the service manager does not keep its device%s; errors while the "
+                            "daemon restarts are lost",
+                            r == -EXFULL ? ", FileDescriptorStoreMax= of the unit is too low" : "");
 }
 
 bool function_is_kept(const Function *f) {
@@ -114,12 +139,9 @@ bool function_is_kept(const Function *f) {
 }
 
 void function_forget(Function *f, void (*done)(FdStoreSync *sync)) {
-        char name[FDSTORE_NAME_SIZE];
-
         assert(f);
 
-        for (size_t i = 0; i < ELEMENTSOF(parts); i++)
-                fdstore_remove(f->context->store, function_part(f, parts[i], name));
+        function_forget_parts(f);
         f->forgotten = (FdStoreSync){ .done = done };
         fdstore_sync(f->context->store, &f->forgotten);
 }

@@ -87,6 +87,8 @@ void function_unwatch(Function *function);
  * not, or an error.
  */
 int function_drain(Function *function);
+/* The last drain did not come to an end. Announces what the close of the device is going to throw away. */
+void function_announce_rest(Function *function);
 
 /* function-recovery.c: resets */
 

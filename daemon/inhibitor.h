@@ -39,7 +39,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Inhibitors *, inhibitors_free);
 
 /*
  * Begins an inhibitor. What terms has is copied, but for the id. *ret_fd is the writing end, which
- * is the caller's. Returns 0, -EDQUOT past INHIBITORS_PER_USER of the user, -ENOMEM, or an error of
+ * is the caller's. Returns 0, -EDQUOT past INHIBITORS_PER_USER of the user, -EXFULL as
+ * fdstore_put(), -ENOMEM, or an error of
  * pipe2(2) or sd-event.
  */
 int inhibitors_add(Inhibitors *inhibitors, const Inhibitor *terms, int *ret_fd);

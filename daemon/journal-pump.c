@@ -148,11 +148,14 @@ JournalPump *journal_pump_free(JournalPump *pump) {
         return NULL;
 }
 
-uint64_t journal_pump_finish(JournalPump *pump) {
+uint64_t journal_pump_finish(JournalPump *pump, uint64_t until_usec) {
+        int r;
+
         assert(pump);
 
-        while (journal_pump_step(pump) > 0)
-                ;
+        do
+                r = journal_pump_step(pump);
+        while (r > 0 || (r == -EAGAIN && journal_wait(pump->journal, until_usec)));
 
         return ring_head(pump->ring) - ring_cursor(pump->ring, RING_READER_JOURNAL) + pump->untold;
 }

@@ -24,7 +24,7 @@ JournalPump *journal_pump_free(JournalPump *pump);
 DEFINE_TRIVIAL_CLEANUP_FUNC(JournalPump *, journal_pump_free);
 
 /*
- * Writes what can be written now, without a bound: at the end of the daemon. Returns how many
- * entries did not get to the journal.
+ * At the end of the daemon: writes all there is, and waits until then (CLOCK_MONOTONIC) for a busy
+ * journald. Returns how many entries did not get to the journal.
  */
-uint64_t journal_pump_finish(JournalPump *pump);
+uint64_t journal_pump_finish(JournalPump *pump, uint64_t until_usec);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,9 +122,25 @@ static int match_stream(sd_journal *journal, const uint8_t stream_id[RING_STREAM
         return sd_journal_seek_tail(journal);
 }
 
+/*
+ * How many entries the one at this position stands for. An announcement about a function says how
+ * many errors were lost, not entries. In doubt it is one: the others are sent again.
+ */
+static uint64_t read_count(sd_journal *journal) {
+        uint64_t count;
+        const void *data;
+        size_t size;
+
+        if (sd_journal_get_data(journal, ERRORD_FIELD_ADDRESS, &data, &size) != -ENOENT ||
+            read_number(journal, ERRORD_FIELD_LOST, &count) < 0)
+                return 1;
+
+        return count;
+}
+
 int journal_stored_read(JournalStored *stored, const uint8_t stream_id[RING_STREAM_SIZE]) {
         _cleanup_(journal_closep) sd_journal *journal = NULL;
-        uint64_t position, count;
+        uint64_t position;
         int r;
 
         assert(stored);
@@ -145,15 +162,7 @@ int journal_stored_read(JournalStored *stored, const uint8_t stream_id[RING_STRE
                         continue;
                 if (position <= stored->after)
                         return 0;
-
-                /* An announcement about a function says how many errors were lost, not entries. */
-                if (sd_journal_get_data(journal,
-                                        ERRORD_FIELD_ADDRESS,
-                                        &(const void *){ NULL },
-                                        &(size_t){ 0 }) >= 0 ||
-                    read_number(journal, ERRORD_FIELD_LOST, &count) < 0)
-                        count = 1;
-                journal_stored_add(stored, position, count);
+                journal_stored_add(stored, position, read_count(journal));
         }
 
         return r;

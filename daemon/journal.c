@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -190,6 +191,7 @@ static int journal_transmit(Journal *journal, struct iovec *iov, size_t n_iov) {
                 case -ENOMEM:
                 case -EMFILE:
                 case -ENFILE:
+                case -ENOSPC: /* as a memfd says it */
                 case -ETOOMANYREFS:
                         return journal_wait_until(journal,
                                                   now_usec(CLOCK_MONOTONIC) + SHORTAGE_USEC);
@@ -318,4 +320,20 @@ size_t journal_flush(Journal *journal) {
         }
 
         return journal->queue.n_entries;
+}
+
+bool journal_wait(const Journal *journal, uint64_t until_usec) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        struct pollfd poll_fd;
+        struct timespec ts;
+
+        assert(journal);
+
+        if (now >= until_usec || !journal->writable ||
+            sd_event_source_get_enabled(journal->writable, NULL) <= 0)
+                return false;
+
+        ts = usec_to_timespec(until_usec - now);
+        poll_fd = (struct pollfd){ .fd = journal->fd, .events = POLLOUT };
+        return ppoll(&poll_fd, 1, &ts, NULL) > 0;
 }

@@ -59,3 +59,10 @@ void journal_send_or_queue(const struct iovec *fields, size_t n_fields, void *jo
  * Sends what waits in that queue, as far as journald takes it. Returns how many entries still wait.
  */
 size_t journal_flush(Journal *journal);
+
+/*
+ * For the end of the daemon, without the event loop: waits until then (CLOCK_MONOTONIC) for journald
+ * to take more. Returns whether it does: only if the last entry found it busy, rather than absent or
+ * something short.
+ */
+bool journal_wait(const Journal *journal, uint64_t until_usec);

@@ -64,6 +64,6 @@ void manager_reloaded(Manager *m) {
                 return;
 
         m->reloading = false;
-        manager_say_status(m);
+        manager_status_changed(m);
         notify_ready(m->notify);
 }

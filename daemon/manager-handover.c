@@ -63,11 +63,14 @@ void manager_hand_over_soon(Manager *m) {
         (void) sd_event_source_set_enabled(m->handover_timer, SD_EVENT_ONESHOT);
 }
 
-static void manager_read_former(Manager *m) {
+/* Fails if another run may succeed. What nobody can read is said, and done without. */
+static int manager_read_former(Manager *m) {
         unsigned skipped = 0;
         int r;
 
         r = handover_read(m->handover_fd, &m->former, &skipped);
+        if (r == -ENOMEM)
+                return r;
         if (r < 0 && r != -ENODATA) {
                 (void) log_warning(m->log,
                                    r,
@@ -84,6 +87,7 @@ static void manager_read_former(Manager *m) {
                                    "%u things that the former run handed over make no sense, and "
                                    "are left out",
                                    skipped);
+        return 0;
 }
 
 int manager_take_over(Manager *m) {
@@ -99,15 +103,21 @@ int manager_take_over(Manager *m) {
                 return r;
 
         m->handover_fd = fdstore_take(m->store, FDSTORE_HANDOVER);
-        if (m->handover_fd >= 0)
-                manager_read_former(m);
+        if (m->handover_fd >= 0) {
+                r = manager_read_former(m);
+                if (r < 0)
+                        return r;
+        }
         if (m->handover_fd < 0) {
                 m->handover_fd = handover_create();
                 if (m->handover_fd < 0)
                         return m->handover_fd;
                 r = fdstore_put(m->store, FDSTORE_HANDOVER, m->handover_fd, false);
                 if (r < 0)
-                        return r;
+                        (void) log_warning(m->log,
+                                           r,
+                                           "The service manager does not keep claims, releases and "
+                                           "attachments for the next run");
         }
 
         return inhibitors_restore(m->inhibitors, &m->former);

@@ -16,13 +16,11 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
                 assert(m->n_busy > 0);
                 m->n_busy--;
                 registry_became_idle(m->registry, f);
-                if (!f->facts.vfio_bound)
-                        manager_say_status(m);
                 manager_check_stopped(m);
         }
 
         if (what & FUNCTION_DRAINED_LAST)
-                observer_hasten(m->observer, f);
+                observer_closing(m->observer, f);
         if (what & FUNCTION_CHANGED_MEMORY)
                 manager_hand_over_soon(m);
         if (what & FUNCTION_ANSWERS)
@@ -34,7 +32,7 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
 
         bus_function_changed(m->bus, f, what);
         if (what & FUNCTION_CHANGED_STATE)
-                manager_say_status(m);
+                manager_status_changed(m);
 }
 
 static int on_function_dropped(
@@ -73,8 +71,7 @@ static void on_function_added(Function *f, void *userdata) {
                             f->sysfs.driver,
                             policy_to_string(f->facts.policy));
         bus_function_added(m->bus, f);
-        if (m->started)
-                manager_say_status(m);
+        manager_status_changed(m);
 }
 
 /* Why a function has no object any more. */
@@ -108,6 +105,7 @@ static void on_function_removing(Function *f, void *userdata) {
 
         observer_hasten(m->observer, f);
         bus_function_removing(m->bus, f);
+        manager_status_changed(m);
 }
 
 static void on_seen(const SysfsFunction *sysfs, void *userdata) {
@@ -145,7 +143,6 @@ static void on_gone(const char *address, void *userdata) {
         Manager *m = userdata;
 
         registry_remove(m->registry, address);
-        manager_say_status(m);
 }
 
 static void on_scan_begin(void *userdata) {

@@ -3,8 +3,8 @@
 
 /*
  * What the parts of the manager share: manager.c makes and ends them, manager-config.c reads the
- * configuration, manager-handover.c keeps what must survive, and manager-listen.c passes on what the
- * parts tell.
+ * configuration, manager-handover.c keeps what must survive, manager-listen.c passes on what the parts
+ * tell, and manager-status.c says what there is.
  */
 
 #include <stdbool.h>
@@ -32,6 +32,7 @@ struct Manager {
         int handover_fd; /* the memfd, or negative */
         sd_event_source *handover_timer;
         bool handover_due;
+        sd_event_source *status_source;
         InhibitorsListener inhibitors_listener;
         Inhibitors *inhibitors;
         Ring *ring;
@@ -54,6 +55,7 @@ struct Manager {
         bool reloading; /* the functions are looked at because the configuration was read */
         bool stopping;
         bool stop_begun; /* the functions were told */
+        bool hangs;
         int result;
 };
 
@@ -91,5 +93,12 @@ void manager_start(Manager *manager);
 void manager_stop(Manager *manager);
 /* Ends the event loop if it is to end and nothing is held any more. */
 void manager_check_stopped(Manager *manager);
-/* Tells the service manager what there is. */
-void manager_say_status(Manager *manager);
+/* Makes what manager_status_changed() needs. Returns 0 or a negative errno. */
+int manager_watch_status(Manager *manager);
+/*
+ * The service manager is told how many functions there are, once for all that changed in this
+ * iteration of the event loop.
+ */
+void manager_status_changed(Manager *manager);
+/* What an administrator should hear at once, rather than miss records and wonder. */
+void manager_say_start(Manager *manager);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "manager-private.h"
 #include "names.h"
@@ -16,6 +13,11 @@
  */
 #define STOP_USEC (10 * USEC_PER_SEC)
 
+/* Past that: for a journald that is busy, if no other run goes on with the records … */
+#define JOURNAL_USEC (5 * USEC_PER_SEC)
+/* … and for what threads do that nobody waits for. */
+#define THREADS_USEC (500 * USEC_PER_MSEC)
+
 /* Takes back the ring of the former run, or makes one, and gives it to the service manager. */
 static int manager_open_ring(Manager *m) {
         RingOrigin origin;
@@ -23,6 +25,10 @@ static int manager_open_ring(Manager *m) {
 
         fd = fdstore_take(m->store, FDSTORE_RING);
         r = ring_open(fd, m->config.records, &m->ring, &origin);
+        /* The service manager has it still, for the next run, which it is not to be taken from. */
+        if (fd >= 0 && (r == -ENOMEM || r == -ENOSPC))
+                return log_error(
+                        m->log, r, "There is no memory for the records that the former run left");
         if (r < 0 && fd >= 0) {
                 (void) log_warning(
                         m->log,
@@ -128,6 +134,9 @@ int manager_new(const ManagerOptions *options, Log *log, Manager **ret) {
         r = notify_new(m->event, &m->notify);
         if (r < 0)
                 return log_error(log, r, "Cannot talk to the service manager ($NOTIFY_SOCKET)");
+        r = manager_watch_status(m);
+        if (r < 0)
+                return log_error(log, r, "Cannot keep the service manager informed");
 
         r = fdstore_new(m->event, &m->store_listener, &m->store);
         if (r < 0)
@@ -173,6 +182,7 @@ Manager *manager_free(Manager *m) {
         handover_done(&m->former);
         m->handover_timer = sd_event_source_disable_unref(m->handover_timer);
         m->handover_fd = safe_close(m->handover_fd);
+        m->status_source = sd_event_source_disable_unref(m->status_source);
         m->journal_pump = journal_pump_free(m->journal_pump);
         log_set_sink(m->log, NULL, NULL);
         m->journal = journal_free(m->journal);
@@ -183,47 +193,6 @@ Manager *manager_free(Manager *m) {
         config_done(&m->config);
         free(m);
         return NULL;
-}
-
-void manager_say_status(Manager *m) {
-        size_t n = registry_size(m->registry), held = 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (registry_get(m->registry, i)->facts.held)
-                        held++;
-
-        notify_status(m->notify, "Watching %zu PCI functions, holding %zu of them", n, held);
-}
-
-/* What an administrator should hear at once, rather than miss records and wonder. */
-static void manager_say_start(Manager *m) {
-        size_t n = registry_size(m->registry), observed = 0;
-        struct stat st;
-
-        for (size_t i = 0; i < n; i++)
-                if (registry_get(m->registry, i)->facts.policy == POLICY_OBSERVE)
-                        observed++;
-
-        if (observed > 0 && strcmp(observer_witness(m->observer), "active") != 0)
-                log_notice(
-                        m->log,
-                        "%zu VFIO-bound functions are only observed: their errors are published "
-                        "with code and FID, as the kernel log shows them. To hold functions that "
-                        "nobody else opens, and have full records of them, set Policy=claim in "
-                        "zpci-errord.conf or the udev property " ERRORD_UDEV_POLICY,
-                        observed);
-        else if (n == 0 && stat("/sys/bus/pci/slots", &st) < 0)
-                log_notice(
-                        m->log,
-                        "No zPCI functions here, and no PCI slots: this is no IBM Z or LinuxONE, "
-                        "or it has no PCI. Waiting for functions all the same");
-        else if (n == 0)
-                log_info(m->log, "No zPCI function is bound to VFIO yet; waiting for one");
-
-        if (stat("/dev/vfio", &st) < 0)
-                log_notice(
-                        m->log,
-                        "There is no /dev/vfio: no VFIO module is loaded yet (modprobe vfio-pci)");
 }
 
 void manager_start(Manager *m) {
@@ -252,7 +221,7 @@ void manager_start(Manager *m) {
         m->handover_due = true;
         manager_hand_over(m);
         manager_say_start(m);
-        manager_say_status(m);
+        manager_status_changed(m);
         notify_ready(m->notify);
 }
 
@@ -301,7 +270,7 @@ void manager_stop(Manager *m) {
 }
 
 int manager_run(Manager *m) {
-        uint64_t journal_rest, bus_rest;
+        uint64_t journal_until, journal_rest, bus_rest;
         int r;
 
         assert(m);
@@ -311,7 +280,8 @@ int manager_run(Manager *m) {
                 return log_error(m->log, r, "The event loop failed");
 
         observer_finish(m->observer);
-        journal_rest = journal_pump_finish(m->journal_pump);
+        journal_until = now_usec(CLOCK_MONOTONIC) + (m->context.restarts ? 0 : JOURNAL_USEC);
+        journal_rest = journal_pump_finish(m->journal_pump, journal_until);
         bus_rest = bus_finish(m->bus);
         if (journal_rest > 0 || bus_rest > 0)
                 (void) log_warning(m->log,
@@ -319,6 +289,14 @@ int manager_run(Manager *m) {
                                    "%llu records did not get to the journal, %llu not to the bus",
                                    (unsigned long long) journal_rest,
                                    (unsigned long long) bus_rest);
-        (void) journal_flush(m->journal);
+        while (journal_flush(m->journal) > 0 && journal_wait(m->journal, journal_until))
+                ;
+        m->hangs = !worker_end(m->worker, THREADS_USEC);
         return m->result;
+}
+
+bool manager_hangs(const Manager *m) {
+        assert(m);
+
+        return m->hangs;
 }

@@ -6,6 +6,8 @@
  * loop.
  */
 
+#include <stdbool.h>
+
 #include "config.h"
 #include "log.h"
 #include "util.h"
@@ -30,3 +32,9 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Manager *, manager_free);
  * -EEXIST if another daemon runs.
  */
 int manager_run(Manager *manager);
+
+/*
+ * Whether a system call still hangs after manager_run(), in a thread that works on memory of the
+ * manager's: it is not to be freed then, which would wait for that call.
+ */
+bool manager_hangs(const Manager *manager);

@@ -55,7 +55,8 @@ static void on_kmsg_failed(int error, void *userdata) {
 /*
  * The former run may have ended between the publication of an error and the note that its line was
  * read: while anything waits, nothing is noted. So lines may come that belong to records in the
- * ring.
+ * ring, and uevents that udevd is late with. (Where there is neither log nor witness, a uevent may be
+ * all that tells of an error: that it is told is worth more there than that it is told once.)
  */
 static void observer_remember_former(Observer *o) {
         uint64_t now = now_usec(CLOCK_MONOTONIC), cursor = 0, missed;
@@ -85,8 +86,6 @@ void observer_watch_kernel_log(Observer *o) {
         };
 
         sequence = ring_kmsg_sequence(o->context->ring, o->boot_id.bytes);
-        if (sequence != UINT64_MAX || o->witness)
-                observer_remember_former(o);
         r = kmsg_open(o->context->event, sequence, &o->kmsg_listener, &o->kmsg);
         if (r < 0)
                 (void) log_warning(
@@ -94,4 +93,6 @@ void observer_watch_kernel_log(Observer *o) {
                         r,
                         "Cannot read the kernel log (/dev/kmsg; needs CAP_SYSLOG); errors of functions "
                         "that are not held are published without a code, from uevents");
+        if (r >= 0 || o->witness)
+                observer_remember_former(o);
 }

@@ -273,12 +273,23 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
                 f, error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED : RECOVERY_FAILED);
 }
 
-void observer_hasten(Observer *o, const Function *function) {
+void observer_closing(Observer *o, Function *function) {
+        assert(o);
+
+        /* It is drained once more right before it is closed, and what it tells then the witness may have
+         * seen already. Whatever happens, the account stays with the witness until there is a record. */
+        if (!o->witness)
+                observer_hasten(o, function);
+}
+
+void observer_hasten(Observer *o, Function *function) {
         assert(o);
         assert(function);
 
-        /* The lines of its errors were written before what brings us here happened. */
+        /* The lines of its errors were written before what brings us here happened. What they tell of is in the
+         * queue, if it is there at all. */
         observer_catch_up(o);
+        function_drain_rest(function);
         observer_publish_waiting(o, function->sysfs.fid);
 }
 

@@ -48,8 +48,12 @@ int observer_dropped(
 /* A uevent told of an error of the function at this address. */
 void observer_uevent(Observer *observer, const char *address, UeventError error);
 
-/* The function is about to leave the registry, or its device to be closed: what waits is published
- * now. */
-void observer_hasten(Observer *observer, const Function *function);
+/*
+ * The function's device is about to be forgotten by the service manager and closed: what could not be
+ * told from its line any more is published now.
+ */
+void observer_closing(Observer *observer, Function *function);
+/* The function is about to leave the registry: what waits is published now. */
+void observer_hasten(Observer *observer, Function *function);
 /* The daemon ends: drains what is open, then publishes what waits for a richer account. */
 void observer_finish(Observer *observer);

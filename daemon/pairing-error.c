@@ -197,7 +197,7 @@ Error *pairing_find_drained(const Pairing *pairing, const PairingAccount *accoun
         TAILQ_FOREACH(error, &pairing->remembered, list) {
                 if ((error->expected & BIT(RECORD_WITNESS)) != 0 &&
                     same_error(&error->account, account) &&
-                    account->time_usec <= error->account.time_usec + PAIRING_DRAIN_USEC &&
+                    account->time_usec <= error->account.time_usec &&
                     (!best || error->account.time_usec < best->account.time_usec))
                         best = error;
         }

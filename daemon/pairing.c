@@ -166,19 +166,22 @@ void pairing_former(Pairing *pairing,
                     const PairingAccount *account,
                     bool witnessed,
                     uint64_t now_usec) {
+        unsigned expected = BIT(RECORD_KMSG);
         Error *error;
 
         assert(pairing);
         assert(account);
 
+        if (account->source == RECORD_VFIO && pairing->witness && !witnessed)
+                expected |= BIT(RECORD_WITNESS);
+        /* And not in the future. */
+        if (now_usec - account->time_usec <= PAIRING_MEMORY_USEC)
+                expected |= pairing_uevent_of(account->pec);
+
         error = pairing_add(pairing,
                             (Error){
                                     .account = *account,
-                                    .expected = BIT(RECORD_KMSG) |
-                                                (account->source == RECORD_VFIO &&
-                                                                 pairing->witness && !witnessed
-                                                         ? BIT(RECORD_WITNESS)
-                                                         : 0),
+                                    .expected = expected,
                                     /* The witness comes before its line, all others after it. */
                                     .exact = account->source != RECORD_WITNESS,
                             });

@@ -60,9 +60,6 @@
  */
 #define PAIRING_ACCOUNTS 8192U
 
-/* Between the time stamp of a record and the ioctl that asks for it, an error may just happen. */
-#define PAIRING_DRAIN_USEC (100 * USEC_PER_MSEC)
-
 typedef struct Pairing Pairing;
 
 /* What one source tells of one error. */
@@ -109,8 +106,10 @@ void pairing_uevent(Pairing *pairing, uint32_t fid, uint64_t time_usec, uint64_t
 
 /*
  * An error that a former run published already. Its line in the kernel log may be read once more:
- * then it is superfluous. So is what the witness has of a record of the VFIO device, unless that
- * was paired: witnessed.
+ * then it is superfluous. (A line that is younger than what was drained or logged is not its.) So is
+ * what the witness has of a record of the VFIO device, unless that was paired: witnessed. Unless it
+ * is older than PAIRING_MEMORY_USEC, its uevent may still be on its way, for it is udevd that sends it
+ * on.
  */
 void pairing_former(Pairing *pairing,
                     const PairingAccount *account,

@@ -67,7 +67,7 @@ typedef struct RecordIdentity {
 typedef struct Record {
         uint64_t position; /* place in the ring: 1, 2, 3, …; 0 until committed. Of every entry. */
         uint64_t sequence; /* 1, 2, 3, … of the RECORD_ERROR entries; 0 in all others */
-        /* When it was reserved; RECORD_KMSG: of the line; RECORD_UEVENT: when it came. */
+        /* When it was committed; RECORD_KMSG: of the line; RECORD_UEVENT: when it came. */
         uint64_t realtime_usec;  /* CLOCK_REALTIME */
         uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment */
         uint64_t lost;           /* RECORD_LOST: how many */

@@ -119,6 +119,11 @@ void ring_clear_slot(Record *slot) {
         memset(slot, 0, sizeof(*slot));
 }
 
+static void ring_stamp(Record *slot) {
+        slot->realtime_usec = now_usec(CLOCK_REALTIME);
+        slot->monotonic_usec = now_usec(CLOCK_MONOTONIC);
+}
+
 Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity) {
         Record *slot;
 
@@ -131,8 +136,7 @@ Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity
 
         slot->kind = (uint8_t) kind;
         slot->identity = *identity;
-        slot->realtime_usec = now_usec(CLOCK_REALTIME);
-        slot->monotonic_usec = now_usec(CLOCK_MONOTONIC);
+        ring_stamp(slot);
         RING_STORE(slot->state, RING_RESERVED);
         return slot;
 }
@@ -144,6 +148,9 @@ void ring_commit(Ring *ring, Record *record) {
         assert(record->state == RING_RESERVED);
         assert(ring_entry_sound(record));
 
+        /* What the kernel handed out into the slot may have happened after that was reserved. */
+        if (record->source == RECORD_VFIO)
+                ring_stamp(record);
         record->last_sequence = ring_last_sequence(ring) + (record->kind == RECORD_ERROR);
         record->lost_sum = ring_lost(ring) + (record->kind == RECORD_LOST ? record->lost : 0);
         record->sequence = record->kind == RECORD_ERROR ? record->last_sequence : 0;

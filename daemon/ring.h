@@ -115,7 +115,11 @@ const uint8_t *ring_stream_id(const Ring *ring);
  * valid (pci_address_valid()), and an error must get a source, when it is committed.
  */
 Record *ring_reserve(Ring *ring, RecordKind kind, const RecordIdentity *identity);
-/* Publishes the reserved slot: position, sequence if it is an error, and it can be read. */
+/*
+ * Publishes the reserved slot: position, sequence if it is an error, and it can be read. Of
+ * RECORD_VFIO also the times, so that the error, and what else was told of it, is not younger; all
+ * others keep those that they have.
+ */
 void ring_commit(Ring *ring, Record *record);
 /* Gives a reserved slot back unused: an empty answer of the kernel is no record. */
 void ring_cancel(Ring *ring, Record *record);

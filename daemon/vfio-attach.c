@@ -80,6 +80,10 @@ static bool fd_is_cdev(int fd) {
         return read_link(path, target) >= 0 && is_vfio_of_function(target);
 }
 
+bool vfio_is_device(int fd) {
+        return fd_is_open(fd) && (fd_is(fd, DEVICE_LINK) || fd_is_cdev(fd));
+}
+
 bool vfio_is_eventfd(int fd) {
         return fd_is_open(fd) && fd_is(fd, EVENTFD_LINK);
 }
@@ -93,7 +97,7 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
         assert(ret_problem);
 
         *ret_problem = (VfioProblem){ 0 };
-        if (!fd_is_open(fd) || (!fd_is(fd, DEVICE_LINK) && !fd_is_cdev(fd)))
+        if (!vfio_is_device(fd))
                 return vfio_problem(ret_problem, -ENOTTY, "it is no VFIO device");
 
         device = vfio_device_new();

@@ -3,6 +3,8 @@
 
 /* What the parts of vfio.c share, and nobody else sees. */
 
+#include <stdbool.h>
+
 #include "vfio.h"
 
 struct VfioDevice {
@@ -31,6 +33,11 @@ int vfio_cdev_open(VfioDevice *device, const VfioNodes *nodes, VfioProblem *prob
  */
 int vfio_error_learn(VfioDevice *device, VfioProblem *problem);
 
+/*
+ * Whether fd looks like a VFIO device: an anonymous inode of VFIO, or a character device that sysfs
+ * knows as one of a PCI function. Found out without asking it anything.
+ */
+bool vfio_is_device(int fd);
 /* One without any fd. NULL if there is no memory. */
 VfioDevice *vfio_device_new(void);
 /* Makes and installs the eventfds that it has not. Errors as vfio_open(). */

@@ -47,7 +47,7 @@ typedef struct VfioProblem {
  */
 int vfio_open(const VfioNodes *nodes, VfioDevice **ret, VfioProblem *ret_problem);
 
-/* What makes up an open device. Each is an fd, or negative. */
+/* What makes up an open device. Each is an fd, or negative. The eventfds are such (vfio_is_eventfd()). */
 typedef struct VfioFds {
         int device;
         int error;   /* the eventfd for errors */
@@ -57,9 +57,10 @@ typedef struct VfioFds {
 #define VFIO_NO_FDS ((VfioFds){ .device = -EBADF, .error = -EBADF, .request = -EBADF })
 
 /*
- * Takes back a device that a former run opened. Eventfds that are missing are made and installed
- * anew; what had been signalled on them is not known then. Takes the fds over in any case. Errors
- * as vfio_open(). Blocks.
+ * Takes back a device that a former run opened, if it still looks like one, see vfio_recognise().
+ * Eventfds that are missing are made and installed anew; what had been signalled on them is not
+ * known then. Takes the fds over in any case. Returns 0, -ENOTTY if it is no VFIO device, or as
+ * vfio_open(). Blocks.
  */
 int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem);
 

@@ -175,15 +175,34 @@ int worker_new(sd_event *event, unsigned n_threads, Worker **ret) {
         return 0;
 }
 
-Worker *worker_free(Worker *worker) {
-        if (!worker)
-                return NULL;
-
+static void worker_stop_threads(Worker *worker) {
         (void) pthread_mutex_lock(&worker->mutex);
         worker->stopping = true;
         (void) pthread_cond_broadcast(&worker->wakeup);
         (void) pthread_mutex_unlock(&worker->mutex);
+}
 
+bool worker_end(Worker *worker, uint64_t patience_usec) {
+        struct timespec until;
+
+        assert(worker);
+
+        worker_stop_threads(worker);
+        until = usec_to_timespec(now_usec(CLOCK_MONOTONIC) + patience_usec);
+        for (; worker->n_threads > 0; worker->n_threads--)
+                if (pthread_clockjoin_np(worker->threads[worker->n_threads - 1],
+                                         NULL,
+                                         CLOCK_MONOTONIC,
+                                         &until) != 0)
+                        return false;
+        return true;
+}
+
+Worker *worker_free(Worker *worker) {
+        if (!worker)
+                return NULL;
+
+        worker_stop_threads(worker);
         for (unsigned i = 0; i < worker->n_threads; i++)
                 (void) pthread_join(worker->threads[i], NULL);
 

@@ -8,6 +8,7 @@
  * not touch meanwhile, and is reported back by an eventfd.
  */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "util.h"
@@ -34,9 +35,12 @@ struct WorkerJob {
  */
 int worker_new(sd_event *event, unsigned n_threads, Worker **ret);
 /*
- * Lets the running jobs finish, forgets those that wait (without done()), and joins the threads.
- * Blocks.
+ * Forgets the jobs that wait (without done()), and waits for the running ones for as long as that.
+ * Returns whether they are finished. If not, they still work on their memory, and the worker is not
+ * to be freed: worker_free() would wait for them.
  */
+bool worker_end(Worker *worker, uint64_t patience_usec);
+/* The same without a bound. Then frees it. */
 Worker *worker_free(Worker *worker);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 

@@ -72,9 +72,11 @@ class Published:
         self.monitor.wait_property(path(fid), FUNCTION, prop, value, seconds)
 
     def wait_state(self, fid, state, reason='', seconds=10):
-        self.monitor.wait_until(
-            lambda: path(fid) in self.objects() and self.state(fid) == (state, reason),
-            f'{state}/{reason} of {path(fid)}', seconds)
+        """Waits until a function has this state; its object may come, go and come again until then."""
+        def reached():
+            function = self.monitor.objects().get(path(fid), {}).get(FUNCTION, {})
+            return (function.get('State'), function.get('StateReason')) == (state, reason)
+        self.monitor.wait_until(reached, f'{state}/{reason} of {path(fid)}', seconds)
 
     def state(self, fid):
         return self.get(fid, 'State'), self.get(fid, 'StateReason')

@@ -43,6 +43,25 @@ def test_crash_while_a_line_waits(sim, daemon, published, functions):
     assert [error.sequence for error in errors] == [1, 2, 3]
 
 
+def test_uevent_that_udevd_is_late_with(sim, daemon, published, functions):
+    """Of errors that the former run told, on whatever way it heard of them."""
+    sim.error(HELD, pec=2)
+    sim.error(SEEN, pec=4)
+    published.errors(1, HELD_FID)
+    published.errors(1, SEEN_FID)
+    sim.wait(HELD, 'frozen=0,pending=0')
+    daemon.kill()
+    daemon.start('--policy=claim')
+    for address in HELD, SEEN:
+        sim.uevent(address, ERROR_EVENT='BEGIN_RECOVERY')
+
+    # Whatever comes of them has come when an error that happened after them is published.
+    sim.error(SEEN, pec=5, force=1)
+    published.monitor.wait('ErrorReported', where=lambda signal: signal.args[2] == 5)
+    _, _, _, errors = published.records()
+    assert [(error.fid, error.pec) for error in errors] == [(HELD_FID, 2), (SEEN_FID, 4), (SEEN_FID, 5)]
+
+
 def test_stop_while_a_line_waits(sim, daemon, journald, functions):
     """What was known is told before the end."""
     sim.error(SEEN, pec=4)

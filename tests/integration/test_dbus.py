@@ -2,7 +2,6 @@
 """The D-Bus interface as a subscriber finds it, on both buses."""
 import grp
 import os
-import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from monitor import MANAGER, NAME, PROPERTIES, Monitor
 from published import FUNCTION, MANAGER_INTERFACE, path
 from service import Service
-from user import run_as
+from user import Errand
 
 DOCUMENTED = Path(__file__).parents[2] / 'dbus'
 LOG_CONTROL = '/org/freedesktop/LogControl1', 'org.freedesktop.LogControl1'
@@ -258,20 +257,15 @@ def test_access(sim, daemon, published, bus, group, errors, member):
     sim.wait(A, 'held=1,err_armed=1')
     reader, subscribed = os.pipe()
 
-    def proceed():
-        os.read(reader, 1)
+    uid = 0 if group == 'root' else NOBODY
+    with Errand(uid, uid, [grp.getgrnam(group).gr_gid], lambda: visit(bus.address, subscribed)) as errand:
+        os.close(subscribed)
+        assert os.read(reader, 1), errand.result()
+        os.close(reader)
         sim.error(A, pec=2)
         sim.wait(A, 'pending=0,resets>=1,frozen=0')
         daemon.stop()
-    thread = threading.Thread(target=proceed)
-    thread.start()
-    uid = 0 if group == 'root' else NOBODY
-    try:
-        answer, signals = run_as(uid, uid, [grp.getgrnam(group).gr_gid], lambda: visit(bus.address, subscribed))
-    finally:
-        os.close(subscribed)
-        thread.join()
-        os.close(reader)
+        answer, signals = errand.result()
     assert answer == errors
     if member:
         assert signals >= {'ErrorReported', 'RecoveryChanged', 'PropertiesChanged'}

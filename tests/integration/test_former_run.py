@@ -5,6 +5,7 @@ import fcntl
 import os
 import random
 import re
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -140,6 +141,21 @@ def test_images_that_cannot_be_used(image, sim, daemon, journald, published):
     told(journald, 'Going on with the records of the former run')
     assert stream(published) == before
     assert [(error.pec, error.sequence) for error in published.records()[3]] == [(7, 1)]
+
+
+def test_no_memory_for_the_image(image, request, daemon, journald):
+    """That it cannot be read now is no reason to begin a new one in its place: the next run may have memory."""
+    large = memfd(image)
+    os.ftruncate(large, len(image) + (64 << 20))  # a good beginning; it fails before more of it is looked at
+    daemon.notify.store = [('ring', large, False)]
+    kept = stored(daemon)
+
+    wrapper = shlex.split(request.config.getoption('--daemon-wrapper'))  # which takes more than the image
+    daemon.command = ['prlimit', f'--as={64 << 20}', *(word for word in daemon.command if word not in wrapper)]
+    daemon.start('--policy=claim', ready=False, **TO_JOURNAL)
+    assert daemon.wait_exit() == 1
+    told(journald, 'There is no memory for the records that the former run left')
+    assert stored(daemon) == kept
 
 
 def test_good_image(image, daemon, journald, published, bystander):

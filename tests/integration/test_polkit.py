@@ -2,16 +2,14 @@
 """Who may change something, with a polkit that says what the test wants; tests/system has the real one."""
 import grp
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import dbus
 import pytest
 
-from deadline import scaled
 from monitor import MANAGER, NAME, Monitor
 from polkit import Polkit
 from published import FUNCTION, MANAGER_INTERFACE, path
-from user import run_as
+from user import Errand
 
 A = '0001:00:00.0'
 FAST = {'open_ms': 1, 'reset_ms': 1, 'close_ms': 1, 'eagain_ms': 1}
@@ -50,17 +48,35 @@ def outcome(address, *call):
 
 
 def as_operator(function):
-    return run_as(OPERATOR, OPERATOR, [grp.getgrnam('adm').gr_gid], function)
+    return Errand(OPERATOR, OPERATOR, [grp.getgrnam('adm').gr_gid], function)
+
+
+class Operator:
+    """Calls methods: (PATH, INTERFACE, METHOD, SIGNATURE, ARGUMENT…)."""
+
+    def __init__(self, address):
+        self._address = address
+
+    def begin(self, *call):
+        """A call of his that goes on, an Errand."""
+        return as_operator(lambda: outcome(self._address, *call))
+
+    def __call__(self, *call):
+        """What comes of this call of his."""
+        with self.begin(*call) as calling:
+            return calling.result()
 
 
 @pytest.fixture
 def operator(bus):
-    """operator(PATH, INTERFACE, METHOD, SIGNATURE, ARGUMENT…): what comes of this call of his."""
-    return lambda *call: as_operator(lambda: outcome(bus.address, *call))
+    return Operator(bus.address)
+
+
+CLAIM = F, FUNCTION, 'Claim'
 
 
 def claim(operator):
-    return operator(F, FUNCTION, 'Claim')
+    return operator(*CLAIM)
 
 
 def test_absent(running, published, operator):
@@ -68,7 +84,7 @@ def test_absent(running, published, operator):
     error, text = claim(operator)
     assert error == DENIED and 'only root may, as there is no polkit' in text
     assert published.state(0x10) == ('observed', 'policy')
-    published.monitor.call(F, FUNCTION, 'Claim')
+    published.monitor.call(*CLAIM)
     assert published.get(0x10, 'State') == 'claimed'
     assert 'polkit' not in running.stderr
 
@@ -114,7 +130,8 @@ def test_who_inhibits(running, polkit, bus):
         assert error is None, inhibitor
         return os.getpid(), outcome(bus.address, *LIST_INHIBITORS)
     polkit.allow('inhibit')
-    pid, listed = as_operator(inhibit_and_list)
+    with as_operator(inhibit_and_list) as errand:
+        pid, listed = errand.result()
     assert listed == (None, [([A], 'somebody', 'for a test', OPERATOR, pid)])
 
 
@@ -122,13 +139,12 @@ def test_late(sim, running, published, polkit, operator):
     """The function goes while polkit ponders."""
     polkit.allow('claim')
     polkit.hang(True)
-    with ThreadPoolExecutor(1) as elsewhere:
-        asking = elsewhere.submit(claim, operator)
+    with operator.begin(*CLAIM) as asking:
         polkit.wait_asked()
         sim.unbind(A)
         published.monitor.wait('InterfacesRemoved')
         polkit.release()
-        assert asking.result(scaled(10))[0] == NO_FUNCTION
+        assert asking.result()[0] == NO_FUNCTION
     assert published.objects() == []
 
 
@@ -145,11 +161,10 @@ def test_caller_leaves(running, published, polkit, bus):
         client.close()
 
     reader, leave = os.pipe()
-    with ThreadPoolExecutor(1) as elsewhere:
-        gone = elsewhere.submit(as_operator, claim_and_leave)
+    with as_operator(claim_and_leave) as errand:
         polkit.wait_asked()
         os.write(leave, b'\n')
-        gone.result(scaled(10))
+        errand.result()
     os.close(reader)
     os.close(leave)
     polkit.release()
@@ -159,24 +174,22 @@ def test_caller_leaves(running, published, polkit, bus):
 def test_daemon_ends(running, polkit, operator):
     """With an open question, and cleanly (see the fixture)."""
     polkit.hang(True)
-    with ThreadPoolExecutor(1) as elsewhere:
-        asking = elsewhere.submit(claim, operator)
+    with operator.begin(*CLAIM) as asking:
         polkit.wait_asked()
         assert running.stop() == 0
-        assert asking.result(scaled(10))[0] == 'org.freedesktop.DBus.Error.NoReply'
+        assert asking.result()[0] == 'org.freedesktop.DBus.Error.NoReply'
 
 
 def test_bus_ends(running, polkit, operator, bus, monitor):
     """With an open question; the next bus has everything again."""
     polkit.hang(True)
-    with ThreadPoolExecutor(1) as elsewhere:
-        asking = elsewhere.submit(claim, operator)
+    with operator.begin(*CLAIM) as asking:
         polkit.wait_asked()
         bus.stop()
-        assert asking.result(scaled(10))[0] is not None
+        assert asking.result()[0] is not None
     bus.start()
     again = Monitor(bus.address)
     again.wait_owner()
-    assert outcome(bus.address, F, FUNCTION, 'Claim')[0] is None
+    assert outcome(bus.address, *CLAIM)[0] is None
     assert 'polkit' not in running.stderr
     again.close()

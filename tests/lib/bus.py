@@ -105,10 +105,11 @@ class Bus:
 
     def _router(self):
         """The process that passes messages on; dbus-broker is a child of its launcher."""
-        if self.kind == 'dbus-daemon':
-            return self.process.pid
         pid = self.process.pid
-        return int(Path(f'/proc/{pid}/task/{pid}/children').read_text().split()[0])
+        if self.kind == 'dbus-daemon':
+            return pid
+        children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+        return int(children[0]) if children else pid  # it has only just begun
 
     def freeze(self):
         os.kill(self._router(), signal.SIGSTOP)
@@ -117,10 +118,18 @@ class Bus:
         os.kill(self._router(), signal.SIGCONT)
 
     def stop(self):
+        """Nobody listens any more when it returns: dbus-broker ends some time after its launcher."""
         if self.process:
+            router = os.pidfd_open(self._router())
             self.process.kill()
             self.process.wait()
             self.process = None
+            try:
+                signal.pidfd_send_signal(router, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            Deadline(10, f'{self.kind} to end').readable(router)
+            os.close(router)
 
     def close(self):
         self.stop()

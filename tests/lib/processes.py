@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deadline import Deadline
 
-IN_MODIFY, IN_CREATE = 0x2, 0x100
+IN_MODIFY, IN_OPEN, IN_CREATE = 0x2, 0x20, 0x100
 # What runs before the program does: the service manager's own child.
 LAUNCHERS = ('systemd', 'systemd-executor')
 
@@ -39,15 +39,18 @@ class Processes:
         return next((pid for pid in self.pids()
                      if self.program(pid) in (self._program, *LAUNCHERS)), 0)
 
-    def wait(self, other_than=0, seconds=10):
-        """Waits until there is one that is another one than before; returns it."""
+    def wait(self, other_than=0, seconds=10, opens=None):
+        """Waits until there is one that is another one than before; returns it. opens: a file that the program opens
+        early; then what is only to become it does not count."""
         deadline = Deadline(seconds, lambda: f'a process of {self._cgroup.name} after {other_than}; '
                             f'there are {[(pid, self.program(pid)) for pid in self.pids()]}')
         while True:
             for path, events in (self._cgroup.parent, IN_CREATE), (self._cgroup / 'cgroup.events', IN_MODIFY):
                 _libc.inotify_add_watch(self._inotify, os.fsencode(path), events)
+            if opens:
+                _libc.inotify_add_watch(self._inotify, os.fsencode(opens), IN_OPEN)
             main = self.main
-            if main not in (0, other_than):
+            if main not in (0, other_than) and (not opens or self.program(main) == self._program):
                 return main
             deadline.readable(self._inotify)
             os.read(self._inotify, 65536)

@@ -70,7 +70,15 @@ def restart(machine):
     machine.systemctl('restart', UNIT)
 
 
-@pytest.mark.parametrize('end', [kill, hang, restart])
+def upgrade(machine):
+    """As a package does it: the program is replaced, systemd starts itself anew, and then the daemon."""
+    program = machine.show(UNIT, 'ExecStart').split('path=')[1].split()[0]
+    machine.run('sh', '-euc', 'cp -p "$0" "$0.new"; mv "$0.new" "$0"', program)
+    machine.systemctl('daemon-reexec')
+    machine.systemctl('try-restart', UNIT)
+
+
+@pytest.mark.parametrize('end', [kill, hang, restart, upgrade])
 def test_never_closed(running, sim, monitor, end):
     """After a crash, the watchdog and a restart it is the same open device, with the record that came in between."""
     assert opened(sim) == [(1, 0), (1, 0)]
@@ -131,3 +139,36 @@ def test_unknown_names(running, sim, monitor):
     assert 'memfd:mystery' not in names and 'memfd:function-000000ff-device' not in names
     assert 'memfd:ring-of-tomorrow' not in names
     assert opened(sim) == [(1, 0), (1, 0)]
+
+
+def test_full(running, sim, monitor):
+    """A store with room for the records and one function: systemd says what to do, what it keeps stays open, and all
+    the others are there as ever, but opened again."""
+    running.drop_in('room', 'FileDescriptorStoreMax=6')
+    running.systemctl('stop', UNIT)
+    sim.add_many(4, **FAST)
+    everything = sim.list()
+    before = {address: sim.state(address)['opens'] for address in everything}
+    owner = monitor.owner
+    running.systemctl('start', UNIT)
+    for _ in range(2):
+        monitor.wait_owner(other_than=owner)
+        owner = monitor.owner
+        for address in everything:
+            sim.wait(address, 'held=1,err_armed=1')
+            resets = sim.state(address)['resets']
+            assert sim.error(address, pec=7)['result'] == 'queued'
+            sim.wait(address, f'pending=0,frozen=0,resets={resets + 1}')
+        kill(running)
+    monitor.wait_owner(other_than=owner)
+    for address in everything:
+        sim.wait(address, 'held=1,err_armed=1,frozen=0')
+    said = [entry['MESSAGE'] for entry in running.journal('_PID=1', f'UNIT={UNIT}')]
+    assert any('Cannot store more fds than FileDescriptorStoreMax=6' in message for message in said)
+
+    opens = [sim.state(address)['opens'] - before[address] for address in everything]
+    assert sorted(opens) == [1] + [3] * (len(everything) - 1)
+    entries = running.journal('MESSAGE_ID=4518901db7e24c839a23d2f97d6f0741')
+    assert [int(entry['ZPCI_SEQUENCE']) for entry in entries] == list(range(1, 2 * len(everything) + 1))
+    for address in everything:
+        assert sim.unbind(address)['ms'] < 1000

@@ -84,6 +84,3 @@ class Books:
             announced[fid] += count * times
         return {fid: self.dropped.get(fid, 0) - announced[fid]
                 for fid in {*self.dropped, *announced} if self.dropped.get(fid, 0) != announced[fid]}
-
-    def is_complete(self, witness):
-        return not self.difference(witness)[0]

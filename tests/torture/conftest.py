@@ -20,11 +20,11 @@ def kills():
 
 
 @pytest.fixture
-def faults(machine, sim, bus):  # noqa: F811
+def faults(machine, sim, bus, kills):  # noqa: F811
     seed = os.environ.get('ZPCI_ERRORD_SEED', SEED)
     machine.choose_bus(bus)
-    faults = Faults(machine, sim, bus, random.Random(f'{seed} {bus}'))
-    faults.note(f'seed {seed}')
+    again = f'again: tests/torture/run --kills {kills} --seed {seed} -k {bus}'
+    faults = Faults(machine, sim, bus, random.Random(f'{seed} {bus}'), again)
     yield faults
     faults.close()
 

@@ -4,6 +4,7 @@ device is known to be open and kept, or is not the daemon's at all."""
 import os
 import signal
 import time
+from collections import Counter
 
 from books import FAST, Books, Function
 from container import UNIT
@@ -17,19 +18,17 @@ FUNCTIONS = [
     ('0005:00:00.0', {'path': 'cdev', 'uapi': 'v13'}),
     ('0006:00:00.0', {'path': 'group', 'uapi': 'v13-enomsg'}),
 ]
-SAME = ('0007:00:00.0', {'path': 'cdev'})
-WATCHED = [('0008:00:00.0', {}), ('0009:00:00.0', {})]  # of these, the second is somebody else's
+HELD_WITH_ONE_CODE = ('0007:00:00.0', {'path': 'cdev'})
+WATCHED = [('0008:00:00.0', {}), ('0009:00:00.0', {})]  # the second is held by somebody else
+WATCHED_WITH_ONE_CODE = ('000a:00:00.0', {})
 
+OBSERVE = '[Function {}]\nPolicy=observe\n'
+CONFIG_FILE = 'etc/zpci-errord.conf'
 CONFIG = '''[Errord]
 Policy=claim
 SettleSec=0
 RecoveryLimit=off
-[Function 0008:*]
-Policy=observe
-[Function 0009:*]
-Policy=observe
-'''
-OBSERVE = '[Function {}]\nPolicy=observe\n'
+''' + ''.join(OBSERVE.format(address) for address, _ in [*WATCHED, WATCHED_WITH_ONE_CODE])
 
 # Lifting the limit of starts, and making a thousand of them a matter of minutes.
 UNIT_LIMIT = 'StartLimitIntervalSec=0'
@@ -44,10 +43,12 @@ STANDING = {
 
 
 class Faults:
-    def __init__(self, machine, sim, bus, random):
-        self.machine, self.sim, self.bus, self.random = machine, sim, bus, random
+    def __init__(self, machine, sim, bus, random, again):
+        """again: how to have the same once more."""
+        self.machine, self.sim, self.bus, self.random, self.again = machine, sim, bus, random, again
         self.kills = self.early = 0  # of the daemon; of what was to become it
         self.steps = []
+        self.done = Counter()  # all other faults
         self.daemon = machine.processes(UNIT, 'zpci-errord')
         self.services = {name: machine.processes(*STANDING[name]) for name in ('journald', bus)}
         self.standing = set()
@@ -56,20 +57,22 @@ class Faults:
         self.errors = sim.connect()
         self.books = Books([])
         self.root = f'/proc/{machine.pid}/root'
-        self.bus_broken = False  # since the last settlement
+        self.bus_broken = False   # since it was last looked at
+        self.unheard = Counter()  # announcements that it took with it up to then
 
     # How it begins and ends.
 
     def set_up(self):
         machine, sim = self.machine, self.sim
-        machine.write('/etc/zpci-errord.conf', CONFIG)
+        machine.write(f'/{CONFIG_FILE}', CONFIG)
         machine.run('mkdir', '-p', '/run/zpci-errord.conf.d')
         machine.drop_in('limit', UNIT_LIMIT, 'Unit')
         machine.drop_in('pace', SERVICE_PACE)
-        for number, (address, settings) in enumerate([*FUNCTIONS, SAME, *WATCHED]):
+        one_code, watched = [HELD_WITH_ONE_CODE, WATCHED_WITH_ONE_CODE], [*WATCHED, WATCHED_WITH_ONE_CODE]
+        for number, which in enumerate([*FUNCTIONS, HELD_WITH_ONE_CODE, *watched]):
+            address, settings = which
             function = Function(address, 0x10 + number, {**FAST, **settings},
-                                numbered=(address, settings) != SAME,
-                                watched=(address, settings) in WATCHED)
+                                numbered=which not in one_code, watched=which in watched)
             sim.add(address, fid=function.fid, **function.settings)
             self.books.functions.append(function)
         sim.hold(WATCHED[1][0])
@@ -87,10 +90,17 @@ class Faults:
             processes.close()
 
     def evidence(self):
-        return '\n'.join(self.steps[-400:])
+        """The last steps, and what the daemon had to warn of; its words on single functions are left out."""
+        warnings = self.machine.run(
+            'journalctl', '--identifier=zpci-errord', '--priority=warning', '--lines=50', '--output=short-monotonic',
+            '--no-pager', '--grep=^(?![0-9a-f]{4}:)', check=False).stdout
+        return '\n'.join([*self.steps[-400:], warnings, self.again])
 
-    def note(self, text):
+    def note(self, text, fault=None):
+        """fault: as what it counts."""
         self.steps.append(f'{time.monotonic():.3f} {text}')
+        if fault:
+            self.done[fault] += 1
 
     # Errors.
 
@@ -131,6 +141,8 @@ class Faults:
         time.sleep(self.random.uniform(0, most))
 
     def kill(self):
+        if self.random.random() < 0.95:  # otherwise it may not even be the daemon yet
+            self.daemon.wait(opens=f'{self.root}/{CONFIG_FILE}', seconds=30)
         begun = self.begin_errors(self.targets(self.random.randint(0, 6)))
         self.pause(0.004)
         pid = self.daemon.main
@@ -144,22 +156,22 @@ class Faults:
         if self.random.random() < 0.4:
             self.make_errors(self.targets(self.random.randint(1, 3)) if self.random.random() < 0.7
                              else self.targets() * self.random.randint(4, 8))
-        self.daemon.wait(pid)
+        self.daemon.wait(pid, seconds=30)
         self.pause(0.15)
 
     def restart(self):
         pid = self.daemon.main
         begun = self.begin_errors(self.targets(self.random.randint(0, 4)))
         self.machine.systemctl('--no-block', 'restart', UNIT)
-        self.note('restart')
+        self.note('restart', 'restarts')
         self.end_errors(begun)
         self.make_errors(self.targets(self.random.randint(0, 4)))
-        self.daemon.wait(pid, seconds=20)
+        self.daemon.wait(pid, seconds=30)
         self.pause(0.1)
 
     def reload(self):
         self.machine.systemctl('--no-block', 'reload', UNIT, check=False)
-        self.note('reload')
+        self.note('reload', 'reloads')
 
     # What it talks to.
 
@@ -172,7 +184,7 @@ class Faults:
         else:
             self.services[name].signal(signal.SIGSTOP)
             self.standing.add(name)
-            self.note(f'{name} stands still')
+            self.note(f'{name} stands still', f'stalls of {name}')
 
     def stand_journald(self):
         self.stand('journald')
@@ -185,12 +197,15 @@ class Faults:
             return
         if self.random.random() < 0.5:
             self.services[name].signal(signal.SIGKILL)
-            self.note(f'killed {name}')
+            self.note(f'killed {name}', f'kills of {name}')
             self.machine.systemctl('--no-block', 'start', STANDING[name][0])
         else:
             self.machine.systemctl('--no-block', 'restart', STANDING[name][0])
-            self.note(f'restart of {name}')
-        self.services[name].wait()
+            self.note(f'restart of {name}', f'restarts of {name}')
+        self.services[name].wait(seconds=30)
+        self.some()
+        # Until it is ready: the daemon is not started before the bus is, so that must not stand still before.
+        self.machine.systemctl('start', STANDING[name][0])
 
     def end_journald(self):
         self.end_service('journald')
@@ -211,7 +226,7 @@ class Faults:
         connection = self.sim.connect()
         connection.send(how, function.address)
         self.leaving[function.address] = function, how, connection
-        self.note(f'{how} {function.address}')
+        self.note(f'{how} {function.address}', {'unbind': 'unbound', 'remove': 'removed'}[how])
 
     def plug_all(self):
         for function, how, connection in self.leaving.values():
@@ -233,6 +248,7 @@ class Faults:
         function.present = False
         self.observed.add(function.address)
         self.configure()
+        self.note(f'{function.address} is let go by configuration', 'let go')
         self.reload()
 
     def configure(self):

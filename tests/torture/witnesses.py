@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Two witnesses of what the daemon publishes, who do not know of each other: a subscriber on the bus, and the journal.
 
-Each has `errors`, of (stream, sequence) the key of an error that the books have (see books.py), and its own complaints:
-holes, repetitions that say something else, losses. All of it grows while they run; `changed` is notified then."""
+Each has `errors`, of (stream, sequence) the key of an error that the books have (see books.py), `told`, all that was
+said of it, and its own complaints: holes, repetitions that say something else, losses. All of it grows while they run;
+`changed` is notified then."""
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ class Witness:
     def __init__(self, command):
         self.changed = threading.Condition()
         self.errors = {}
+        self.told = {}
         self.complaints = []
         self.repeated = 0
         self._closing = False
@@ -65,6 +67,12 @@ class Witness:
         return [(stream, number) for stream, have in numbers.items()
                 for number in range(1, max(have)) if number not in have]
 
+    def like(self, accounts):
+        """What was said of the last errors that have FID and PEC of one of these accounts."""
+        wanted = {(fid, pec) for fid, _, pec, _ in accounts}
+        return [(identity, self.told[identity]) for identity, (fid, _, pec, _) in self.errors.items()
+                if (fid, pec) in wanted][-20:]
+
     def close(self):
         self._closing = True
         self._process.kill()
@@ -85,7 +93,6 @@ class Subscriber(Witness):
         self.losses = Counter()  # of (fid, count): the announcements have no number of their own
         self.fillings = 0
         self.connections = 0
-        self._contents = {}
         self._caught_up = False
         self._last = {}
         super().__init__([sys.executable, '-B', str(PROGRAM), address])
@@ -110,17 +117,17 @@ class Subscriber(Witness):
         stream, sequence, fields = told['stream'], told['sequence'], told['fields']
         address, fid, pec, *_, details = fields
         identity = stream, sequence
-        if identity in self._contents:
+        if identity in self.told:
             self.repeated += told['source'] == 'signal'
-            if self._contents[identity] != fields:
-                self.complaints.append(f'two records are {identity}: {self._contents[identity]} and {fields}')
+            if self.told[identity] != fields:
+                self.complaints.append(f'two records are {identity}: {self.told[identity]} and {fields}')
             return
         if told['source'] == 'signal':
             last = self._last.get(stream, 0)
             if self._caught_up and sequence > last + 1:
                 self.complaints.append(f'the bus goes from {last} to {sequence} in {stream}')
             self._last[stream] = max(last, sequence)
-        self._contents[identity] = fields
+        self.told[identity] = fields
         self.errors[identity] = key(fid, details['Source'], pec, details.get('FailingAddress'))
 
 
@@ -155,6 +162,7 @@ class Journal(Witness):
         identity = stream, int(entry['ZPCI_SEQUENCE'])
         if identity in self.errors:
             self.complaints.append(f'two positions have {identity}')
+        self.told[identity] = {name: value for name, value in entry.items() if name.startswith(('ZPCI_', '_SOURCE_'))}
         address = entry.get('ZPCI_FAILING_ADDRESS')
         self.errors[identity] = key(
             int(entry['ZPCI_FID'], 16), entry['ZPCI_SOURCE'], int(entry['ZPCI_PEC'], 16),

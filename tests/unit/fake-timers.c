@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "fake-timers.h"
+#include "faults.h"
 
 #define EXPIRED UINT64_MAX
 
@@ -43,6 +44,10 @@ int __wrap_sd_event_add_time_relative(sd_event *event,
                                       sd_event_time_handler_t handler,
                                       void *userdata) {
         int r;
+
+        r = fault("sd_event_add_time_relative");
+        if (r < 0)
+                return r;
 
         r = __real_sd_event_add_time_relative(event, ret, clock, usec, accuracy, handler, userdata);
         assert_true(r >= 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -83,6 +84,14 @@ int vfio_attach(VfioDevice *device, const char *address, int request_fd, VfioPro
         return 0;
 }
 
+bool vfio_is_eventfd(int fd) {
+        char path[32], target[32] = "";
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        return readlink(path, target, sizeof(target) - 1) > 0 &&
+               strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
 VfioFds vfio_fds(const VfioDevice *device) {
         return (VfioFds){
                 .device = device->error_fd, /* any will do */
@@ -146,8 +155,11 @@ int vfio_read_error(VfioDevice *device, Record *record) {
                 fake_fill(record, 2);
                 return 1;
         }
-        if (fake_kernel.n_queue == 0)
+        if (fake_kernel.n_queue == 0) {
+                if (fake_kernel.spam)
+                        (void) eventfd_write(device->error_fd, 1);
                 return 0;
+        }
 
         pec = fake_kernel.queue[0];
         fake_kernel.n_queue--;

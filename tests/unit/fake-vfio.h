@@ -13,6 +13,7 @@ typedef struct FakeKernel {
         int reset_error;  /* … what it returns otherwise */
         int read_error;   /* what vfio_read_error() returns */
         bool endless;     /* there is always one more record */
+        bool spam;        /* whoever sees the queue empty is signalled again */
         bool unknown_revision;
 
         uint16_t queue[FAKE_QUEUE_LENGTH];

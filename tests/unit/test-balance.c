@@ -146,6 +146,25 @@ static void test_overflow(void **state) {
         assert_int_equal(balance_settle(&c, false), 0);
 }
 
+/* Two of four were drained, then the queue could not be: the rest is what is lost. */
+static void test_rest(void **state) {
+        RingFunction c = {};
+
+        assert_int_equal(balance_settle(&c, true), 0);
+        c.wakeup = 5;
+        balance_signalled(&c);
+        balance_drained(&c);
+        balance_drained(&c);
+        assert_int_equal(balance_lost(&c), 0);
+        assert_int_equal(balance_rest(&c), 3);
+        (void) balance_settle(&c, false);
+        assert_int_equal(balance_rest(&c), 0);
+
+        /* A record without a signal is no loss. */
+        balance_drained(&c);
+        assert_int_equal(balance_rest(&c), 0);
+}
+
 static void test_loopback(void **state) {
         RingFunction c = {};
 
@@ -304,6 +323,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_plain),
                 cmocka_unit_test(test_overflow),
+                cmocka_unit_test(test_rest),
                 cmocka_unit_test(test_loopback),
                 cmocka_unit_test(test_queued_before_the_eventfd),
                 cmocka_unit_test(test_signal_after_record),

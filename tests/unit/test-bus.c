@@ -14,10 +14,12 @@
 #include "bus.h"
 #include "fake-bus.h"
 #include "fake-timers.h"
+#include "faults.h"
 #include "ring-fixture.h"
 
 /* In the order in which they are made. */
 typedef enum Timer {
+        TIMER_SHORTAGE, /* of memory */
         TIMER_CONNECT,
         TIMER_NAME,
         TIMER_PATIENCE,
@@ -388,6 +390,23 @@ static void test_finish(void **state) {
         assert_int_equal(f->fake.n_errors, 100);
 }
 
+/* Nor is memory that stays short waited for in a hurry. */
+static void test_finish_while_short(void **state) {
+        Fixture *f = *state;
+
+        start_connected(f);
+        for (unsigned i = 0; i < 3; i++)
+                fixture_error(f->base.ring);
+        faults_begin("sd_bus_send", 2, FAULTS_FOR_EVER, -ENOMEM);
+        assert_int_equal(bus_finish(f->bus), 2);
+        assert_in_range(faults_end(), 1, 200);
+
+        assert_int_equal(bus_finish(f->bus), 0);
+        wait_for(f, is_told_all, "what the socket has");
+        assert_int_equal(f->fake.n_errors, 3);
+        assert_int_equal(f->base.n_warnings, 0);
+}
+
 #define bus_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -403,6 +422,7 @@ int main(void) {
                 bus_test(test_takes_nothing),
                 bus_test(test_exit_while_hung),
                 bus_test(test_finish),
+                bus_test(test_finish_while_short),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -427,6 +427,32 @@ static void test_sync_in_sync(void **state) {
         assert_silent(b);
 }
 
+/* A service manager that says how much it keeps is not given more, which it would only close. */
+static void test_room(void **state) {
+        Bench *b = *state;
+
+        assert_int_equal(setenv("FDSTORE", "2", 1), 0);
+        new_store(b);
+        assert_int_equal(unsetenv("FDSTORE"), 0);
+        put(b, "a", 0);
+        put(b, "b", 1);
+        assert_int_equal(fdstore_put(b->store, "c", b->files[2], false), -EXFULL);
+        assert_false(fdstore_has(b->store, "c"));
+        put(b, "b", 2); /* instead of the other */
+        fdstore_remove(b->store, "a");
+        put(b, "c", 2);
+        assert_int_equal(fdstore_put(b->store, "a", b->files[0], false), -EXFULL);
+
+        assert_put(b, "a", b->files[0]);
+        assert_put(b, "b", b->files[1]);
+        assert_removed(b, "b");
+        assert_put(b, "b", b->files[2]);
+        assert_removed(b, "a");
+        assert_put(b, "c", b->files[2]);
+        assert_silent(b);
+        assert_int_equal(b->n_failed, 0);
+}
+
 /* Nobody keeps anything, and nobody is waited for; but never at once. */
 static void test_no_manager(void **state) {
         Bench *b = *state;
@@ -662,6 +688,7 @@ int main(void) {
                 TEST(test_barrier_is_not_heard),
                 TEST(test_barrier_finds_room_later),
                 TEST(test_sync_in_sync),
+                TEST_BARE(test_room),
                 TEST_BARE(test_no_manager),
                 TEST(test_manager_is_gone),
                 TEST(test_manager_goes_while_full),

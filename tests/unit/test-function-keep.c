@@ -3,6 +3,7 @@
 /* A device outlives the process, in the hands of the service manager, and is taken back. */
 
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #include "former-fds.h"
 #include "function-request.h"
@@ -96,6 +97,26 @@ static void test_forgotten_before_it_is_closed(void **state) {
         assert_int_equal(ask.n_answers, 0);
         fake_manager_answer(&b->manager);
         run_until_answered(b, &ask, FUNCTION_DONE, 0);
+        assert_int_equal(fake_kernel.n_closes, 1);
+        assert_int_equal(b->manager.n_kept, 0);
+}
+
+/* Until it is closed its errors are ours, and are recovered, though the service manager has forgotten it. */
+static void test_error_while_it_is_forgotten(void **state) {
+        Bench *b = *state;
+        Ask ask = NEW_ASK();
+
+        claim(b);
+        run_until(b, is_kept(b, DEVICE));
+        b->manager.deaf = true;
+        function_release(b->function, 0, "", &ask.request);
+        run_until(b, b->manager.n_kept == 1); /* the barrier */
+        fake_error(2);
+        b->manager.deaf = false;
+        fake_manager_answer(&b->manager);
+        run_until_answered(b, &ask, FUNCTION_DONE, 0);
+        assert_int_equal(errors(b), 1);
+        assert_int_equal(fake_kernel.n_resets, 1);
         assert_int_equal(fake_kernel.n_closes, 1);
         assert_int_equal(b->manager.n_kept, 0);
 }
@@ -276,19 +297,6 @@ static void test_device_is_missing(void **state) {
         assert_int_equal(fake_kernel.n_taken_back, 0);
 }
 
-static int setup_attached(void **state) {
-        static HandoverFunction attached;
-        const int fds[] = {
-                eventfd_with(0), eventfd_with(1), eventfd_with(0), eventfd_with(0), -1,
-        };
-
-        attached = former_claimed;
-        attached.claimed = false;
-        strcpy(attached.owner, ":1.42");
-        attached.owner_uid = 107;
-        return setup_former(state, ATTACHED ":" ERRORS ":" REQUEST ":" NOTIFY, fds, &attached);
-}
-
 static void test_attached_goes_on(void **state) {
         Handover handover = { 0 };
         Bench *b = *state;
@@ -313,6 +321,83 @@ static void test_attached_goes_on(void **state) {
         function_detach(b->function, NULL);
         run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
         assert_int_equal(fake_kernel.n_resets, 0);
+        assert_false(fdstore_has(b->store, NOTIFY));
+}
+
+static int a_file(void) {
+        return memfd_create("no eventfd", MFD_CLOEXEC);
+}
+
+static int setup_no_eventfds(void **state) {
+        const int fds[] = { eventfd_with(0), a_file(), a_file(), a_file(), -1 };
+
+        return setup_former(state, DEVICE ":" ERRORS ":" REQUEST ":" NOTIFY, fds, &former_claimed);
+}
+
+/* What only has the name of an eventfd is none: made anew, and kept in the place of the other. */
+static void test_no_eventfds(void **state) {
+        Bench *b = *state;
+
+        begin(b);
+        run_until(b, b->function->state == FUNCTION_CLAIMED && is_kept(b, REQUEST));
+        run_dry(b);
+        assert_true(vfio_is_eventfd(fake_manager_kept(&b->manager, ERRORS)));
+        assert_true(vfio_is_eventfd(fake_manager_kept(&b->manager, REQUEST)));
+        assert_false(fdstore_has(b->store, NOTIFY));
+        assert_int_equal(fake_kernel.n_taken_back, 1);
+        fake_error(2);
+        run_until(b, errors(b) == 1);
+}
+
+static int setup_attached_as(void **state, int request, int notify) {
+        static HandoverFunction attached;
+        const int fds[] = { eventfd_with(0), eventfd_with(1), request, notify, -1 };
+
+        attached = former_claimed;
+        attached.claimed = false;
+        strcpy(attached.owner, ":1.42");
+        attached.owner_uid = 107;
+        return setup_former(state, ATTACHED ":" ERRORS ":" REQUEST ":" NOTIFY, fds, &attached);
+}
+
+static int setup_attached(void **state) {
+        return setup_attached_as(state, eventfd_with(0), eventfd_with(0));
+}
+
+static int setup_attached_no_request(void **state) {
+        return setup_attached_as(state, a_file(), eventfd_with(0));
+}
+
+/* Nobody could ask for it back. */
+static void test_attached_no_request(void **state) {
+        Bench *b = *state;
+
+        b->config.function.policy = POLICY_OBSERVE;
+        begin(b);
+        run_dry(b);
+        assert_state(b, FUNCTION_OBSERVED, "policy");
+        assert_false(b->function->facts.attached);
+        assert_int_equal(b->function->owner.notify_fd, -EBADF);
+        assert_int_equal(fake_kernel.n_taken_back, 0);
+        assert_false(fdstore_has(b->store, ATTACHED));
+        assert_false(fdstore_has(b->store, ERRORS));
+        assert_false(fdstore_has(b->store, REQUEST));
+        assert_false(fdstore_has(b->store, NOTIFY));
+}
+
+static int setup_attached_no_notify(void **state) {
+        return setup_attached_as(state, eventfd_with(0), a_file());
+}
+
+static void test_attached_no_notify(void **state) {
+        Bench *b = *state;
+
+        b->config.function.policy = POLICY_OBSERVE;
+        fake_kernel.queue[0] = 2;
+        fake_kernel.n_queue = 1;
+        begin(b);
+        run_until(b, b->function->state == FUNCTION_DELEGATED && errors(b) == 1);
+        assert_int_equal(b->function->owner.notify_fd, -EBADF);
         assert_false(fdstore_has(b->store, NOTIFY));
 }
 
@@ -450,6 +535,7 @@ int main(void) {
                 TEST(test_kept, setup_managed),
                 TEST(test_kept_in_error, setup_managed),
                 TEST(test_forgotten_before_it_is_closed, setup_managed),
+                TEST(test_error_while_it_is_forgotten, setup_managed),
                 TEST(test_unbound_while_stopping, setup_managed),
                 TEST(test_stop_without_manager, setup_managed),
                 TEST(test_taken_back, setup_taken_back),
@@ -461,7 +547,10 @@ int main(void) {
                 TEST(test_stopped_before_it_is_taken_back, setup_taken_back),
                 TEST(test_parts_are_missing, setup_device_only),
                 TEST(test_device_is_missing, setup_parts_only),
+                TEST(test_no_eventfds, setup_no_eventfds),
                 TEST(test_attached_goes_on, setup_attached),
+                TEST(test_attached_no_request, setup_attached_no_request),
+                TEST(test_attached_no_notify, setup_attached_no_notify),
                 TEST(test_attached_is_not_taken_back, setup_attached),
                 TEST(test_hand_over, setup_managed),
                 TEST(test_unbound_while_nobody_was_there, setup_taken_back),

@@ -223,15 +223,44 @@ static void test_request_during_endless_reset(void **state) {
 
 static void test_read_fails(void **state) {
         Bench *b = *state;
+        uint64_t lost;
 
         claim(b);
         fake_kernel.read_error = -EIO;
-        fake_error(2);
+        for (unsigned i = 0; i < 6; i++)
+                fake_error(2);
         run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
         assert_state(b, FUNCTION_FAILED, "EIO");
         assert_int_equal(errors(b), 0);
+
+        /* What the close threw away and what had been dropped before is counted, and announced. */
+        assert_int_equal(fake_kernel.n_lost_by_close, 4);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 1);
+        assert_int_equal(lost, 6);
+        assert_int_equal(b->function->lost, 6);
+
         fake_kernel.read_error = 0;
         run_until(b, b->function->state == FUNCTION_CLAIMED);
+        fake_error(2);
+        run_until(b, errors(b) == 1 && b->n_busy == 0);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 1);
+}
+
+/* Nothing else is announced than what there was. */
+static void test_fails_when_all_is_drained(void **state) {
+        Bench *b = *state;
+        uint64_t lost;
+
+        b->config.function.recovery = RECOVERY_POLICY_NONE;
+        claim(b);
+        for (unsigned i = 0; i < 3; i++)
+                fake_error(2);
+        run_until(b, errors(b) == 3);
+        run_dry(b);
+        fake_kernel.read_error = -ENODEV;
+        function_gone(b->function);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 0);
 }
 
 /* That it opens does not make it work: it is tried less and less often. */
@@ -307,6 +336,22 @@ static void test_no_memory(void **state) {
         assert_int_equal(fake_kernel.n_closes, 0);
 }
 
+/* Neither does the end wait for memory, nor is what it costs passed over. */
+static void test_no_memory_at_the_end(void **state) {
+        Bench *b = *state;
+        uint64_t lost;
+
+        claim(b);
+        fake_kernel.read_error = -ENOMEM;
+        fake_error(2);
+        fake_error(3);
+        fake_request();
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_int_equal(errors(b), 0);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 1);
+        assert_int_equal(lost, 2);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
@@ -327,7 +372,9 @@ int main(void) {
                 TEST(test_request_after_error),
                 TEST(test_request_during_endless_reset),
                 TEST(test_read_fails),
+                TEST(test_fails_when_all_is_drained),
                 TEST(test_no_memory),
+                TEST(test_no_memory_at_the_end),
                 TEST(test_read_always_fails),
                 TEST(test_endless),
                 TEST(test_gone_while_opening),

@@ -17,6 +17,8 @@
 /* The sender is a fake: it takes so many entries, and writes down which. */
 struct Journal {
         unsigned room;      /* entries that are taken before it is busy */
+        unsigned later;     /* as many again each time that it is waited for … */
+        uint64_t until;     /* … until then */
         const char *poison; /* entries with this field can never be sent */
         bool broken;        /* no entry can be sent */
         unsigned n_calls;
@@ -59,6 +61,15 @@ int journal_send(Journal *journal, const struct iovec *fields, size_t n_fields) 
                                 "%s\n",
                                 sequence ? sequence : recovery);
         return 0;
+}
+
+bool journal_wait(const Journal *journal, uint64_t until_usec) {
+        Journal *j = (Journal *) journal; /* the fixture's, which is not const */
+
+        if (until_usec != j->until)
+                return false;
+        j->room = j->later;
+        return j->room > 0;
 }
 
 typedef struct Fixture {
@@ -307,12 +318,12 @@ static void test_never_while_busy(void **state) {
         assert_taken(f, "1\n");
         run(f);
         assert_taken(f, "");
-        assert_int_equal(journal_pump_finish(f->pump), 2);
+        assert_int_equal(journal_pump_finish(f->pump, 0), 2);
 
         f->journal.room = 100;
         run(f);
         assert_taken(f, "gap 1\n3\n");
-        assert_int_equal(journal_pump_finish(f->pump), 0);
+        assert_int_equal(journal_pump_finish(f->pump, 0), 0);
 }
 
 /* Neither is it if it cannot be sent itself, and what was overwritten meanwhile is in the same count. */
@@ -324,7 +335,7 @@ static void test_broken(void **state) {
         run(f);
         assert_taken(f, "");
         assert_cursor(f, 100);
-        assert_int_equal(journal_pump_finish(f->pump), 100);
+        assert_int_equal(journal_pump_finish(f->pump, 0), 100);
 
         f->journal.broken = false;
         f->journal.room = 100;
@@ -344,11 +355,19 @@ static void test_finish(void **state) {
 
         put(f->ring, 200);
         f->journal.room = 150;
-        assert_int_equal(journal_pump_finish(f->pump), 50);
+        assert_int_equal(journal_pump_finish(f->pump, 0), 50);
         assert_cursor(f, 150);
         f->journal.room = 100;
-        assert_int_equal(journal_pump_finish(f->pump), 0);
+        assert_int_equal(journal_pump_finish(f->pump, 0), 0);
         assert_cursor(f, 200);
+
+        /* One that is busy is waited for. */
+        put(f->ring, 100);
+        f->journal.room = 0;
+        f->journal.later = 7;
+        f->journal.until = 12345;
+        assert_int_equal(journal_pump_finish(f->pump, 12345), 0);
+        assert_cursor(f, 300);
 }
 
 /* The next run of the daemon goes on where journald took the last entry. */

@@ -406,6 +406,34 @@ static void test_restart_while_full(void **state) {
         assert_idle(f);
 }
 
+static uint64_t soon(void) {
+        return now_usec(CLOCK_MONOTONIC) + DEADLINE_USEC;
+}
+
+/* Without the event loop, at the end. */
+static void test_wait(void **state) {
+        Fixture *f = *state;
+        char byte;
+
+        assert_false(journal_wait(f->journal, soon())); /* nothing was sent */
+        server_start(f);
+        assert_true(fill(f) >= 1);
+        assert_int_equal(send_text(f, "A=full"), -EAGAIN);
+        assert_false(journal_wait(f->journal, 0));
+        assert_false(journal_wait(f->journal, now_usec(CLOCK_MONOTONIC) + USEC_PER_MSEC));
+        while (recv(f->server, &byte, 1, MSG_DONTWAIT) >= 0)
+                ;
+        assert_true(journal_wait(f->journal, soon()));
+        assert_int_equal(send_text(f, "A=late"), 0);
+
+        /* Its end is no reason to wait. */
+        assert_true(fill(f) >= 1);
+        server_stop(f);
+        assert_true(journal_wait(f->journal, soon()));
+        assert_int_equal(send_text(f, "A=nobody"), -EAGAIN);
+        assert_false(journal_wait(f->journal, soon()));
+}
+
 static void test_memfd(void **state) {
         union {
                 struct cmsghdr header;
@@ -456,6 +484,7 @@ static void test_shortage(void **state) {
                 sendmsg_errno = shortages[i];
                 send_when_awake(f, "A=b");
                 assert_int_equal(send_text(f, "A=b"), -EAGAIN);
+                assert_false(journal_wait(f->journal, soon()));
                 sendmsg_errno = 0;
                 wait_for(f, has_sent, "the loop woke up for another try");
                 assert_received(f, "A=b\n");
@@ -610,6 +639,7 @@ int main(void) {
                 TEST(test_restart),
                 TEST(test_restart_while_full),
                 TEST(test_taken),
+                TEST(test_wait),
                 TEST(test_memfd),
                 TEST(test_shortage),
                 TEST(test_denied),

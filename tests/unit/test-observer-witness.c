@@ -103,6 +103,21 @@ static void test_left_to_nobody(void **state) {
         assert_int_equal(fake_witness.released, 1);
 }
 
+/* A device that is let go of is drained once more right before it is closed. */
+static void test_closing(void **state) {
+        Fixture *f = *state;
+
+        see(f, HELD, 2);
+        see(f, HELD, 3);
+        observer_closing(f->observer, &functions[0]);
+        drained(f, HELD, 2);
+        functions[0].device = NULL;
+        observer_hasten(f->observer, &functions[0]);
+        assert_int_equal(assert_next(f, RECORD_VFIO, HELD, 2)->witness, 1);
+        assert_int_equal(assert_next(f, RECORD_WITNESS, HELD, 3)->witness, 2);
+        assert_no_more(f);
+}
+
 /* What the queue dropped is told in its place; a crash right after it has nothing told twice. */
 static void test_dropped(void **state) {
         uint64_t when = now_usec(CLOCK_MONOTONIC);
@@ -135,7 +150,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_seen_at_the_end),  TEST(test_drained_at_the_end),
                 TEST(test_left_to_next_run), TEST(test_left_to_nobody),
-                TEST(test_dropped),
+                TEST(test_closing),          TEST(test_dropped),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -221,13 +221,49 @@ static void test_former(void **state) {
         pairing_kmsg(pairing, FID, 0x2, START + SEC, START + 5 * SEC);
         check_nothing(pairing);
 
-        /* Each record has one line, of its own PEC, and no uevent any more. */
+        /* Each record has one line, of its own PEC. */
         tell_former(pairing, FID, 0x2, START, START + 5 * SEC);
         pairing_kmsg(pairing, FID, 0x3, START, START + 5 * SEC);
         pairing_kmsg(pairing, FID, 0x2, START + 1, START + 5 * SEC);
-        pairing_uevent(pairing, FID, START + 5 * SEC, START + 5 * SEC);
         check_due(pairing, START + 6 * SEC, RECORD_KMSG, FID, 0x3, START);
         check_due(pairing, START + 6 * SEC, RECORD_KMSG, FID, 0x2, START + 1);
+        check_nothing(pairing);
+}
+
+/* The uevent of what a former run published may come only now. */
+static void test_former_uevent(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        uint64_t late = START + PAIRING_MEMORY_USEC, due = late + PAIRING_WAIT_USEC;
+
+        tell_former(pairing, FID, 0x2, START, late);
+        tell_former(pairing, FID + 1, 0x3b, START, late);    /* permanent: it has none */
+        tell_former(pairing, FID + 2, 0x2, START - 1, late); /* too old to have one still */
+        tell_former(pairing, FID + 3, 0x2, late + 1, late);  /* a clock that lies */
+        for (uint32_t i = 0; i < 4; i++)
+                pairing_uevent(pairing, FID + i, late, late);
+        for (uint32_t i = 1; i < 4; i++)
+                check_due(pairing, due, RECORD_UEVENT, FID + i, 0, late);
+        check_nothing(pairing);
+
+        /* It has one, and it makes no difference whether the line is read before it or after. */
+        pairing_uevent(pairing, FID, late, late);
+        check_due(pairing, due, RECORD_UEVENT, FID, 0, late);
+        for (unsigned i = 0; i < 2; i++) {
+                tell_former(pairing, FID, 0x2, START, late);
+                if (i == 0)
+                        pairing_kmsg(pairing, FID, 0x2, START, late);
+                pairing_uevent(pairing, FID, late, late);
+                if (i == 1)
+                        pairing_kmsg(pairing, FID, 0x2, START, late);
+                check_nothing(pairing);
+        }
+
+        /* The line of a new error waits for a uevent of its own, the first that comes. */
+        tell_former(pairing, FID, 0x2, START, late);
+        pairing_kmsg(pairing, FID, 0x2, late, late);
+        pairing_uevent(pairing, FID, late, late);
+        pairing_uevent(pairing, FID, late, late);
+        check_due(pairing, due, RECORD_KMSG, FID, 0x2, late);
         check_nothing(pairing);
 }
 
@@ -445,6 +481,7 @@ int main(void) {
                 cmocka_unit_test(test_defer),
                 cmocka_unit_test(test_take),
                 cmocka_unit_test(test_former),
+                cmocka_unit_test(test_former_uevent),
                 cmocka_unit_test(test_witness_orders),
                 cmocka_unit_test(test_witness_pairs),
                 cmocka_unit_test(test_witness_is_older),

@@ -83,14 +83,18 @@ static void test_salvage(void **state) {
                 _cleanup_(ring_freep) Ring *ring = fixture_fresh(16);
                 const Record *record;
                 uint64_t cursor = 1;
+                Record *reserved;
 
                 fixture_error(ring);
                 (void) ring_function(ring, FIXTURE_FID);
-                fixture_answer(fixture_reserve(ring, interfaces[i]));
+                reserved = fixture_reserve(ring, interfaces[i]);
+                fixture_answer(reserved);
+                reserved->monotonic_usec = 1; /* the error happened after that */
 
                 ring = fixture_rerun(TAKE_PTR(ring));
                 record = fixture_next(ring, &cursor);
                 assert_non_null(record);
+                assert_in_range(record->monotonic_usec, 2, now_usec(CLOCK_MONOTONIC));
                 assert_int_equal(record->sequence, 2);
                 assert_int_equal(record->ordinal, 1);
                 assert_int_equal(record_pec(record), 2);

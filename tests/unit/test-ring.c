@@ -103,6 +103,28 @@ static void test_order(void **state) {
         assert_int_equal(cursor, 1000);
 }
 
+/* An error may happen between the reservation and the ioctl that hands it out: it is not younger than its record. */
+static void test_times(void **state) {
+        static const RecordSource sources[] = { RECORD_VFIO, RECORD_KMSG, RECORD_UEVENT };
+        _cleanup_(ring_freep) Ring *ring = fixture_fresh(16);
+
+        for (size_t i = 0; i < ELEMENTSOF(sources); i++) {
+                Record *record = fixture_reserve(ring, RECORD_CCDF);
+                uint64_t before = now_usec(CLOCK_MONOTONIC), real = now_usec(CLOCK_REALTIME);
+
+                record->source = (uint8_t) sources[i];
+                record->monotonic_usec = record->realtime_usec = 1;
+                ring_commit(ring, record);
+                if (sources[i] == RECORD_VFIO) {
+                        assert_in_range(record->monotonic_usec, before, now_usec(CLOCK_MONOTONIC));
+                        assert_in_range(record->realtime_usec, real, now_usec(CLOCK_REALTIME));
+                } else {
+                        assert_int_equal(record->monotonic_usec, 1);
+                        assert_int_equal(record->realtime_usec, 1);
+                }
+        }
+}
+
 static void test_cancel(void **state) {
         _cleanup_(ring_freep) Ring *ring = fixture_fresh(16);
         Record *record;
@@ -226,6 +248,7 @@ int main(void) {
                 cmocka_unit_test(test_sealed),
                 cmocka_unit_test(test_reserve),
                 cmocka_unit_test(test_order),
+                cmocka_unit_test(test_times),
                 cmocka_unit_test(test_cancel),
                 cmocka_unit_test(test_overwrite),
                 cmocka_unit_test(test_oldest_sequence_after_announcements),

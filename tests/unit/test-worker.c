@@ -7,6 +7,7 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -176,6 +177,23 @@ static void test_ending(void **state) {
                 assert_true(b->jobs[i].n_worked <= 1);
 }
 
+/* What hangs is not waited for. */
+static void test_ending_in_time(void **state) {
+        Bench *b = *state;
+
+        submit(b, 0, WORKER_URGENT, &b->gate);
+        while (atomic_load(&b->n_running) == 0)
+                assert_int_equal(sched_yield(), 0);
+        submit(b, 1, WORKER_PATIENT, NULL);
+        assert_false(worker_end(b->worker, 0));
+        assert_false(worker_end(b->worker, USEC_PER_MSEC));
+
+        assert_int_equal(sem_post(&b->gate), 0);
+        assert_true(worker_end(b->worker, WAIT_USEC));
+        assert_int_equal(b->jobs[0].n_worked, 1);
+        assert_int_equal(b->n_done, 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_each_once, setup, teardown),
@@ -183,6 +201,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_urgent_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_again_from_done, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_ending, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_ending_in_time, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
