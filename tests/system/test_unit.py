@@ -45,6 +45,9 @@ def test_witness(installed):
     installed.systemctl('start', UNIT)
     witness = installed.run('busctl', 'get-property', NAME, MANAGER, 'org.zpci.Errord1.Manager', 'Witness').stdout
     assert witness in ('s "no-symbol"\n', 's "not-permitted"\n', 's "ENOSYS"\n'), witness
+    pid = installed.show(UNIT, 'MainPID')
+    said = installed.run('journalctl', '-o', 'cat', f'_PID={pid}', '--grep=The witness').stdout.splitlines()
+    assert len(said) == 1 and 'The witness does not run: ' + witness.split('"')[1] in said[0], said
 
 
 def test_sandbox_is_tight(installed):
