@@ -21,7 +21,7 @@
 #define ACCURACY_USEC (5 * USEC_PER_MSEC)
 
 void function_disarm(Function *f) {
-        f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
+        (void) sd_event_source_set_enabled(f->claim_timer, SD_EVENT_OFF);
         f->node_watch = sd_event_source_disable_unref(f->node_watch);
 }
 
@@ -78,22 +78,25 @@ static void function_watch_node(Function *f) {
                 (void) sd_event_source_set_description(f->node_watch, "function-node");
 }
 
-static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
+int function_new_claim_timer(Function *f) {
         int r;
 
-        f->claim_timer = sd_event_source_disable_unref(f->claim_timer);
         r = sd_event_add_time(f->context->event,
                               &f->claim_timer,
                               CLOCK_MONOTONIC,
-                              time_usec,
+                              0,
                               ACCURACY_USEC,
                               on_claim_timer,
                               f);
         if (r < 0)
-                (void) function_log(
-                        f, LOG_ERR, r, NULL, "cannot be claimed, there is no timer for it");
-        else
-                (void) sd_event_source_set_description(f->claim_timer, "function-claim");
+                return r;
+        (void) sd_event_source_set_description(f->claim_timer, "function-claim");
+        return sd_event_source_set_enabled(f->claim_timer, SD_EVENT_OFF);
+}
+
+static void function_arm_claim_timer(Function *f, uint64_t time_usec) {
+        (void) sd_event_source_set_time(f->claim_timer, time_usec);
+        (void) sd_event_source_set_enabled(f->claim_timer, SD_EVENT_ONESHOT);
         function_watch_node(f);
 }
 

@@ -7,6 +7,8 @@
 
 /* function-claim.c: when the device is to be tried */
 
+/* Makes the timer, which is not armed. Returns 0 or an error of sd-event. */
+int function_new_claim_timer(Function *function);
 /*
  * Arms the timer after which the function may be claimed, if it is to be claimed and was not bound
  * long enough yet.
@@ -92,6 +94,11 @@ void function_announce_rest(Function *function);
 
 /* function-recovery.c: resets */
 
+/*
+ * Makes the timer for another try, while there is memory: without it, a function would stay in error.
+ * Returns 0 or an error of sd-event.
+ */
+int function_new_reset_timer(Function *function);
 /* Whether a recoverable error was reported that no reset has dealt with. */
 bool function_owes_recovery(const Function *function);
 /*

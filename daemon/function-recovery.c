@@ -32,26 +32,39 @@ static int on_reset_timer(sd_event_source *source, uint64_t usec, void *userdata
 
         assert(f);
 
-        f->reset_timer = sd_event_source_disable_unref(f->reset_timer);
         function_submit_reset(f);
         return 0;
 }
 
+int function_new_reset_timer(Function *f) {
+        int r;
+
+        r = sd_event_add_time(f->context->event,
+                              &f->reset_timer,
+                              CLOCK_MONOTONIC,
+                              0,
+                              RESET_DELAY_MIN_USEC,
+                              on_reset_timer,
+                              f);
+        if (r < 0)
+                return r;
+        (void) sd_event_source_set_description(f->reset_timer, "function-reset");
+        /* As urgent as draining: until the reset the function does nothing, and who waits for it waits. */
+        r = sd_event_source_set_priority(f->reset_timer, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r < 0)
+                return r;
+        return sd_event_source_set_enabled(f->reset_timer, SD_EVENT_OFF);
+}
+
 /* Returns whether there will be another try. */
 static bool function_reset_again(Function *f) {
-        if (now_usec(CLOCK_MONOTONIC) + f->reset_delay_usec > f->reset_deadline_usec)
+        uint64_t next_usec = now_usec(CLOCK_MONOTONIC) + f->reset_delay_usec;
+
+        if (next_usec > f->reset_deadline_usec)
                 return false;
 
-        if (sd_event_add_time_relative(f->context->event,
-                                       &f->reset_timer,
-                                       CLOCK_MONOTONIC,
-                                       f->reset_delay_usec,
-                                       RESET_DELAY_MIN_USEC,
-                                       on_reset_timer,
-                                       f) < 0)
-                return false;
-        /* As urgent as draining: until the reset the function does nothing, and who waits for it waits. */
-        (void) sd_event_source_set_priority(f->reset_timer, SD_EVENT_PRIORITY_IMPORTANT);
+        (void) sd_event_source_set_time(f->reset_timer, next_usec);
+        (void) sd_event_source_set_enabled(f->reset_timer, SD_EVENT_ONESHOT);
 
         f->reset_delay_usec *= 2;
         if (f->reset_delay_usec > RESET_DELAY_MAX_USEC)

@@ -104,6 +104,7 @@ int function_new(const FunctionContext *context,
                  const HandoverFunction *former,
                  Function **ret) {
         Function *f;
+        int r;
 
         assert(context);
         assert(sysfs);
@@ -121,7 +122,15 @@ int function_new(const FunctionContext *context,
                 .bound_usec = now_usec(CLOCK_MONOTONIC),
                 .reason = "",
                 .owner.notify_fd = -EBADF,
+                .former = VFIO_NO_FDS,
         };
+        r = function_new_claim_timer(f);
+        if (r >= 0)
+                r = function_new_reset_timer(f);
+        if (r < 0) {
+                (void) function_unref(f);
+                return r;
+        }
         function_find_inhibitor(f);
         if (former)
                 function_remember(f, former);

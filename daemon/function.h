@@ -217,8 +217,8 @@ FunctionConfig function_config(const FunctionContext *context, const SysfsFuncti
 
 /*
  * Makes a function as sysfs describes it; former is what the former run remembered of it, or NULL.
- * Takes its device back if the service manager kept it. context must outlive it. Returns 0 or
- * -ENOMEM.
+ * Takes its device back if the service manager kept it. context must outlive it. Returns 0, -ENOMEM
+ * or an error of sd-event.
  */
 int function_new(const FunctionContext *context,
                  const SysfsFunction *sysfs,

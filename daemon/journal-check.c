@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 
 #include "journal-check.h"
@@ -12,8 +13,10 @@
 #define CHECK_USEC (1 * USEC_PER_SEC)
 #define RETRY_USEC (10 * USEC_PER_SEC)
 
-/* How often an entry is sent again. */
-#define TRIES_MAX 3U
+/* How often an entry is sent again at that pace. Then it is time to say so, and to wait longer each
+ * time: there may be room for it in hours. */
+#define TRIES_MAX    3U
+#define PATIENCE_MAX (300 * USEC_PER_SEC)
 
 typedef enum CheckPhase {
         CHECK_IDLE,
@@ -55,11 +58,22 @@ static void check_wait(JournalCheck *check, uint64_t usec) {
         (void) sd_event_source_set_enabled(check->timer, SD_EVENT_ONESHOT);
 }
 
+/* Until the journal is looked at again. */
+static uint64_t check_pace(const JournalCheck *check) {
+        uint64_t usec = RETRY_USEC;
+
+        if (check->tries <= TRIES_MAX)
+                return CHECK_USEC;
+        for (unsigned i = TRIES_MAX + 1; i < check->tries && usec < PATIENCE_MAX; i++)
+                usec *= 2;
+        return usec < PATIENCE_MAX ? usec : PATIENCE_MAX;
+}
+
 static void check_wait_if_due(JournalCheck *check) {
         check->phase = CHECK_IDLE;
         if (check_cursor(check, RING_READER_JOURNAL_SYNCED) <
             check_cursor(check, RING_READER_JOURNAL))
-                check_wait(check, CHECK_USEC);
+                check_wait(check, check_pace(check));
 }
 
 /* Returns -EAGAIN if journald does not take it now. What can never be sent was said when it was new. */
@@ -137,6 +151,7 @@ static void check_judge(JournalCheck *check) {
                 }
 
         if (n == 0) {
+                check->tries = 0;
                 check_settle(check, stored->upto);
                 return;
         }
@@ -156,15 +171,14 @@ static void check_judge(JournalCheck *check) {
                 check->first = first;
                 check->tries = 0;
         }
-        if (check->tries++ >= TRIES_MAX) {
+        if (check->tries < UINT_MAX)
+                check->tries++;
+        if (check->tries == TRIES_MAX + 1)
                 (void) log_warning(
                         check->context.log,
                         0,
                         "journald does not store all that it takes, though it was sent again; is "
                         "there room, and is MaxLevelStore= of journald.conf at its default?");
-                check_settle(check, check->limit);
-                return;
-        }
 
         check_settle(check, first - 1);
         check->again = first - 1;

@@ -10,7 +10,8 @@
  * with them, restarted together with its socket, or dropped them since there were too many.
  *
  * What was overwritten in the ring meanwhile is announced in the journal. When tries get no further,
- * what is missing is given up, and that is said: journald may be told not to store it.
+ * that is said, and they come less and less often: there may be no room for it for long, or journald
+ * be told not to store it.
  *
  * It moves the cursor RING_READER_JOURNAL_SYNCED, which a next run goes on from.
  */

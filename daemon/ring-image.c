@@ -71,10 +71,14 @@ static int ring_image_identify(int fd) {
         uint64_t magic;
         uint32_t version;
         struct stat st;
+        ssize_t n;
 
         if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
                 return -EBADMSG;
-        if (pread(fd, bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes))
+        n = pread(fd, bytes, sizeof(bytes), 0);
+        if (n < 0 && errno == ENOMEM)
+                return -ENOMEM;
+        if (n != (ssize_t) sizeof(bytes))
                 return -EBADMSG;
 
         memcpy(&magic, bytes, sizeof(magic));

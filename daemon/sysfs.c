@@ -35,7 +35,7 @@ static int sysfs_complain(SysfsProblem *problem, const char *attribute, const ch
  */
 static int
 sysfs_unreadable(struct udev_device *device, SysfsProblem *problem, const char *attribute) {
-        if (access(udev_device_get_syspath(device), F_OK) < 0)
+        if (access(udev_device_get_syspath(device), F_OK) < 0 && errno == ENOENT)
                 return -ENODEV;
 
         return sysfs_complain(problem, attribute, NULL);
@@ -90,7 +90,7 @@ sysfs_read_driver(struct udev_device *device, SysfsFunction *function, SysfsProb
 
         driver = udev_device_get_driver(device);
         if (!driver)
-                return 0;
+                return errno == ENOENT ? 0 : sysfs_unreadable(device, problem, "driver");
         if (strlen(driver) >= sizeof(function->driver))
                 return sysfs_complain(problem, "driver", driver);
 

@@ -7,6 +7,7 @@ import random
 import re
 import shlex
 import stat
+import struct
 import sys
 from pathlib import Path
 
@@ -193,3 +194,39 @@ def test_other_fds(image, sim, daemon, journald, published, bystander):
     restart(daemon)
     bystander.check()
     assert published.records()[2] == 3
+
+
+def test_what_was_handed_over(image, sim, daemon, journald, published, bystander):
+    """Of a newer version, or damaged: said so, and without what it said all goes on. Records and devices stay."""
+    restart(daemon)
+    bystander.check()
+    daemon.kill()
+    fd = dict(daemon.notify.fds())['handover']
+    good = os.pread(fd, os.fstat(fd).st_size, 0)
+    offset, size = struct.unpack_from('=QQ', good, 8)
+    text = good[offset:offset + size]
+    number = re.search(rb'[0-9]+', text).span()
+    newer = b'9' * (number[1] - number[0])
+    unusable = [
+        ('nothing', b'', 'it is damaged'),
+        ('noise', random.Random(3).randbytes(len(good)), 'it is damaged'),
+        ('half of it', good[:offset + size // 2], 'it is damaged'),
+        ('elsewhere', changed(good, 8, struct.pack('=QQ', 2 ** 63, size)), 'it is damaged'),
+        ('the next version', changed(good, offset + number[0], newer), 'a newer version wrote it'),
+    ]
+    for count, (name, content, why) in enumerate(unusable, 1):
+        wrong = memfd(content)
+        inode = os.fstat(wrong).st_ino
+        os.close(dict(daemon.notify.fds())['handover'])
+        daemon.notify.store = [entry for entry in daemon.notify.store if entry[0] != 'handover']
+        daemon.notify.store.append(('handover', wrong, False))
+        restart(daemon)
+        said = told(journald, 'What the former run handed over cannot be read', count=count)[-1]['MESSAGE']
+        assert f'({why}): claims, releases and attachments are forgotten' in said, name
+        assert dict(stored(daemon))['handover'] != inode, name
+        bystander.check()
+        daemon.kill()
+    restart(daemon)
+    bystander.check()
+    assert published.records()[2] == len(unusable) + 2
+    assert sim.state(ADDRESS)['opens'] == 2  # by the fixture's run, and by these

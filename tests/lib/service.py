@@ -15,6 +15,13 @@ from deadline import Deadline, scaled
 MAX_FDS = 253  # SCM_MAX_FD
 
 
+def is_readable(fd):
+    """select(2) knows only a thousand."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class Notify:
     """The other end of sd_notify(3). Reads in a thread, because senders do not wait for us."""
 
@@ -62,7 +69,7 @@ class Notify:
         when the process ended before it sent that."""
         deadline = Deadline(seconds, lambda: f'{key}={value}; came so far: {self.messages[since:]}')
         while True:
-            ended = pidfd is not None and select.select([pidfd], [], [], 0)[0]
+            ended = pidfd is not None and is_readable(pidfd)
             if ended:
                 self._sync()
             for number, message in enumerate(self.messages[since:], since + 1):

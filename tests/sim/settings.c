@@ -67,6 +67,7 @@ static const struct {
         { "open_ms", offsetof(SimSettings, open_ms), NULL },
         { "reset_ms", offsetof(SimSettings, reset_ms), NULL },
         { "close_ms", offsetof(SimSettings, close_ms), NULL },
+        { "get_ms", offsetof(SimSettings, get_ms), NULL },
         { "eagain_ms", offsetof(SimSettings, eagain_ms), NULL },
         { "err_irq", offsetof(SimSettings, err_irq), irqs },
         { "endless", offsetof(SimSettings, endless), NULL },

@@ -65,7 +65,7 @@ typedef struct SimSettings {
         uint32_t base_version; /* of the ZPCI_BASE capability; 0 = as the uAPI has it */
         uint32_t err_length;   /* ccdf_err_length */
         uint32_t get_errno, open_errno, reset_errno;
-        uint32_t open_ms, reset_ms, close_ms;
+        uint32_t open_ms, reset_ms, close_ms, get_ms;
         uint32_t eagain_ms;   /* how long the kernel handles an error after it signalled it */
         uint32_t err_irq;     /* 0: SET_IRQS refuses the ERR index, as kernels before 7.3 do */
         uint32_t endless;     /* 1: there is always one more record */

@@ -330,6 +330,13 @@ def test_failing_calls(sim, client, device, path):
         open_device(client, path)
 
 
+def test_slow_records(sim, client, device):
+    sim.set(A, get_ms=50)
+    sim.error(A)
+    client.get_record(device)
+    assert client.ms >= 50
+
+
 def test_endless_records(sim, client, device):
     sim.set(A, endless=1)
     sim.error(A, pec=7)

@@ -14,6 +14,7 @@
 #include "rpc.h"
 #include "vfio.h"
 
+#define NSEC_PER_MSEC      1000000U
 #define INFO_SIZE          24U
 #define CAP_BASE_SIZE      40U
 #define CAP_GROUP_SIZE     48U
@@ -208,6 +209,8 @@ int sim_vfio_feature(Sim *sim, SimFunction *f, uint8_t *arg) {
                 return 0;
         if (!(flags & VFIO_DEVICE_FEATURE_GET) || argsz < FEATURE_HEADER + payload)
                 return -EINVAL;
+        if (f->set.get_ms > 0)
+                sim_sleep_until(sim_now() + (uint64_t) f->set.get_ms * NSEC_PER_MSEC);
         if (f->set.get_errno > 0)
                 return -(int) f->set.get_errno;
 

@@ -10,6 +10,7 @@ from monitor import MANAGER, NAME
 GROUP, CDEV = '0001:00:00.0', '0002:00:00.0'
 FIDS = {GROUP: 0x10, CDEV: 0x11}
 FUNCTION = f'{NAME}.Function'
+FOREVER_MS = 600000
 FAST = {'open_ms': 1, 'reset_ms': 1, 'close_ms': 1, 'eagain_ms': 1}
 
 # Puts something into the store from within the daemon's unit, as another version of it might.
@@ -172,3 +173,26 @@ def test_full(running, sim, monitor):
     assert [int(entry['ZPCI_SEQUENCE']) for entry in entries] == list(range(1, 2 * len(everything) + 1))
     for address in everything:
         assert sim.unbind(address)['ms'] < 1000
+
+
+@pytest.mark.parametrize('stop', [True, False])
+def test_call_hangs(running, sim, monitor, stop):
+    """In the kernel, and the event loop in it: systemd ends that, and nobody has a device after a stop. Without one, the
+    next run has them again."""
+    running.drop_in('patience', 'TimeoutStopSec=1s\nWatchdogSec=' + ('1h' if stop else '1s'))
+    owner = monitor.owner
+    running.systemctl('restart', UNIT)
+    wait_claimed(monitor, owner)
+    owner = monitor.owner
+    sim.set(GROUP, get_ms=FOREVER_MS)
+    sim.error(GROUP, pec=7)
+    if stop:
+        running.systemctl('stop', UNIT)
+        assert running.show(UNIT, 'Result', 'NFileDescriptorStore') == ['timeout', '0']
+        check_free(sim)
+        return
+    running.wait_journal(f'UNIT={UNIT}', 'UNIT_RESULT=watchdog', seconds=20)
+    sim.set(GROUP, get_ms=0)
+    wait_claimed(monitor, owner)
+    running.wait_journal('ZPCI_PEC=0x0007', 'ZPCI_SOURCE=vfio')
+    assert opened(sim) == [(1, 0), (1, 0)]

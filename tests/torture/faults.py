@@ -28,6 +28,7 @@ CONFIG = '''[Errord]
 Policy=claim
 SettleSec=0
 RecoveryLimit=off
+Records=32768
 ''' + ''.join(OBSERVE.format(address) for address, _ in [*WATCHED, WATCHED_WITH_ONE_CODE])
 
 # Lifting the limit of starts, and making a thousand of them a matter of minutes.
@@ -90,10 +91,10 @@ class Faults:
             processes.close()
 
     def evidence(self):
-        """The last steps, and what the daemon had to warn of; its words on single functions are left out."""
+        """The last steps, and what the daemon had to warn of but for the errors."""
         warnings = self.machine.run(
             'journalctl', '--identifier=zpci-errord', '--priority=warning', '--lines=50', '--output=short-monotonic',
-            '--no-pager', '--grep=^(?![0-9a-f]{4}:)', check=False).stdout
+            '--no-pager', '--grep=^(?!.*(PEC 0x|lost:|recover))', check=False).stdout
         return '\n'.join([*self.steps[-400:], warnings, self.again])
 
     def note(self, text, fault=None):
@@ -122,8 +123,9 @@ class Faults:
         for function, fields in begun:
             self.books.enter(function, fields, self.errors.receive('error')['result'])
         if begun:
-            self.note('errors: ' + ', '.join(
-                f'{function.address[:4]}#{function.count}' for function, _ in begun))
+            made = Counter(function.address[:4] for function, _ in begun)
+            last = {function.address[:4]: function.count for function, _ in begun}
+            self.note('errors: ' + ', '.join(f'{address}#{last[address]} ({times})' for address, times in made.items()))
 
     def make_errors(self, functions, force=True):
         self.end_errors(self.begin_errors(functions, force))
@@ -133,6 +135,13 @@ class Faults:
 
     def burst(self):
         self.make_errors(self.targets() * self.random.randint(4, 12))
+
+    def storm(self):
+        """More than a socket takes whose reader stands still. Of what the daemon does not hold: nothing is dropped."""
+        function = self.random.choice([function for function in self.books.functions if function.watched])
+        for _ in range(self.random.randint(6, 12)):
+            self.make_errors([function] * 50)
+        self.done['storms'] += 1
 
     # The daemon.
 
@@ -211,6 +220,8 @@ class Faults:
         self.end_service('journald')
 
     def end_bus(self):
+        if 'journald' in self.standing:  # to which what starts the bus has something to say
+            self.stand_journald()
         self.bus_broken = True
         self.end_service(self.bus)
 
@@ -257,7 +268,7 @@ class Faults:
 
     def step(self):
         weights = {
-            self.kill: 50, self.some: 8, self.burst: 8, self.restart: 5, self.reload: 3, self.stand_journald: 8,
+            self.kill: 50, self.some: 8, self.burst: 8, self.storm: 2, self.restart: 5, self.reload: 3, self.stand_journald: 8,
             self.stand_bus: 6, self.end_journald: 2, self.end_bus: 2, self.unplug: 3, self.observe: 2}
         self.random.choices(list(weights), list(weights.values()))[0]()
 

@@ -20,6 +20,7 @@ typedef struct FakeBus {
 
         const char *name_error; /* what RequestName answers … */
         unsigned n_name_exists; /* … or how often it says that the name exists */
+        bool name_nonsense;     /* … or no number at all */
         bool mute;              /* it accepts connections and says nothing */
 
         unsigned n_connections, n_requests;

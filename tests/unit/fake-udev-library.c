@@ -153,6 +153,7 @@ const char *udev_device_get_subsystem(struct udev_device *device) {
 }
 
 const char *udev_device_get_driver(struct udev_device *device) {
+        errno = device->driver_error ?: ENOENT;
         return device->driver[0] ? device->driver : NULL;
 }
 

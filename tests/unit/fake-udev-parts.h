@@ -26,6 +26,7 @@ struct udev_device {
         Value attributes[N_VALUES];
         Value properties[N_VALUES];
         int vanished;
+        int driver_error;
 };
 
 typedef struct Event {

@@ -235,6 +235,10 @@ void fake_udev_set_property(struct udev_device *device, const char *name, const 
         value_set(device->properties, name, text, ENOENT);
 }
 
+void fake_udev_set_driver_error(struct udev_device *device, int error) {
+        device->driver_error = error;
+}
+
 void fake_udev_set_driver(struct udev_device *device, const char *driver) {
         (void) snprintf(device->driver, sizeof(device->driver), "%s", driver);
 }

@@ -35,6 +35,8 @@ void fake_udev_set_attribute(struct udev_device *device,
                              int error);
 void fake_udev_set_property(struct udev_device *device, const char *name, const char *text);
 void fake_udev_set_driver(struct udev_device *device, const char *driver);
+/* Whether it has one cannot be told, for this reason. */
+void fake_udev_set_driver_error(struct udev_device *device, int error);
 /* Makes the link iommu_group; NULL removes it. */
 void fake_udev_set_group(struct udev_device *device, const char *target);
 /* Makes vfio-dev with one entry; NULL removes it. */

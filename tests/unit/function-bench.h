@@ -143,6 +143,11 @@ static inline int bench_teardown(void **state) {
                 }                                                                                  \
         } while (false)
 
+/* Whether it is going to be tried again. */
+static inline bool is_armed(const Bench *b) {
+        return sd_event_source_get_enabled(b->function->claim_timer, NULL) > 0;
+}
+
 /* Until nothing is left to do at once. */
 static inline void run_dry(Bench *b) {
         while (sd_event_run(b->event, 0) > 0)

@@ -212,7 +212,7 @@ static void test_cannot_be_made(void **state) {
 /* In memory that is damaged. (The image of a former run has none: it was checked.) */
 static void test_entries_of_no_sense(void **state) {
         Fixture *f = *state;
-        Record *records[2];
+        Record *records[2], *error;
 
         for (size_t i = 0; i < ELEMENTSOF(records); i++) {
                 records[i] = ring_reserve(f->base.ring, RECORD_RECOVERY, &fixture_identity);
@@ -221,7 +221,11 @@ static void test_entries_of_no_sense(void **state) {
         }
         records[0]->recovery = _RECORD_RECOVERY_MAX;
         records[1]->kind = _RECORD_KIND_MAX;
-        fixture_error(f->base.ring);
+        error = fixture_reserve(f->base.ring, RECORD_CCDF);
+        fixture_answer(error);
+        ring_commit(f->base.ring, error);
+        error->raw_size = UINT32_MAX;
+        memset(error->identity.address, '1', sizeof(error->identity.address)); /* without an end */
 
         bus_pump_set_connection(f->pump, f->base.server);
         run_dry(f);

@@ -270,6 +270,11 @@ static void test_name_refused(void **state) {
         assert_int_equal(f->base.n_warnings, 1);
 }
 
+static void run_dry(Fixture *f) {
+        while (sd_event_run(f->base.event, 0) > 0)
+                ;
+}
+
 static bool is_accepted(void *userdata) {
         Fixture *f = userdata;
 
@@ -390,6 +395,142 @@ static void test_finish(void **state) {
         assert_int_equal(f->fake.n_errors, 100);
 }
 
+/* It goes away at the very end: what it has not got is told, and nobody waits for it. */
+static void test_finish_when_it_goes(void **state) {
+        Fixture *f = *state;
+        uint64_t begin;
+
+        start_connected(f);
+        for (unsigned i = 0; i < 100; i++)
+                fixture_error(f->base.ring);
+        fake_bus_disappear(&f->fake);
+        begin = now_usec(CLOCK_MONOTONIC);
+        assert_int_equal(bus_finish(f->bus), 100);
+        assert_true(now_usec(CLOCK_MONOTONIC) - begin < 5 * USEC_PER_SEC);
+        assert_int_equal(ring_cursor(f->base.ring, RING_READER_BUS), 0);
+}
+
+static void on_restart(bool restart, void *userdata) {
+        unsigned *n = userdata;
+
+        *n += restart;
+}
+
+/* Nobody can be asked whether another run follows: then one may, and nothing is thrown away. */
+static void test_restart_without_bus(void **state) {
+        Fixture *f = *state;
+        unsigned n = 0;
+
+        daemon_starts(f);
+        bus_ask_restart(f->bus, on_restart, &n);
+        assert_int_equal(n, 1);
+
+        fake_bus_appear(&f->fake);
+        wait_for(f, is_ready, "the name");
+        faults_begin("sd_bus", 1, FAULTS_FOR_EVER, -ENOMEM);
+        bus_ask_restart(f->bus, on_restart, &n);
+        faults_end();
+        assert_int_equal(n, 2);
+}
+
+/* Whatever fails on the way to the name: it is tried again, and no error is missing then. */
+static void test_connecting_fails(void **state) {
+        unsigned n_failed = 0;
+
+        for (unsigned n = 1, failed = 1; failed > 0; n++) {
+                Fixture *f;
+
+                assert_int_equal(setup(state), 0);
+                f = *state;
+                fake_bus_appear(&f->fake);
+                bus_fixture_add(&f->base);
+                an_error(f);
+                run_dry(f);
+                daemon_starts(f);
+                faults_begin("sd_bus", n, 1, -ENOMEM);
+                assert_true(sd_event_run(f->base.event, UINT64_MAX) > 0); /* the first attempt */
+                failed = faults_end();
+                n_failed += failed;
+                if (failed > 0) {
+                        assert_int_equal(f->n_ready, 1);
+                        assert_false(f->connected);
+                        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
+                }
+                wait_for(f, is_told_all, "the error");
+                assert_int_equal(f->fake.n_errors, 1);
+                assert_int_equal(f->fake.n_added, 1);
+                assert_int_equal(f->base.n_warnings, failed);
+                assert_int_equal(teardown(state), 0);
+        }
+        assert_true(n_failed >= 10);
+        assert_int_equal(setup(state), 0);
+}
+
+/* A bus that answers with an error, or with nonsense, is none. */
+static void test_name_not_answered(void **state) {
+        Fixture *f = *state;
+
+        f->fake.name_error = SD_BUS_ERROR_NO_MEMORY;
+        fake_bus_appear(&f->fake);
+        daemon_starts(f);
+        wait_for(f, is_ready, "the news that there is no name");
+        assert_false(f->connected);
+        assert_non_null(strstr(f->base.last_warning, "does not answer when asked"));
+
+        f->fake.name_error = NULL;
+        an_error(f);
+        expire(f, TIMER_CONNECT, 1 * USEC_PER_SEC);
+        wait_for(f, is_told_all, "the error");
+}
+
+static void test_name_nonsense(void **state) {
+        Fixture *f = *state;
+
+        f->fake.name_nonsense = true;
+        fake_bus_appear(&f->fake);
+        daemon_starts(f);
+        wait_for(f, is_ready, "the news that there is no name");
+        assert_false(f->connected);
+        assert_non_null(strstr(f->base.last_warning, "speaks nonsense"));
+}
+
+/* What cannot be told of an object is said; errors are told all the same. */
+static void test_objects_cannot_be_told(void **state) {
+        Fixture *f = *state;
+        Function *function;
+
+        start_connected(f);
+        function = bus_fixture_add(&f->base);
+
+        faults_begin("sd_bus_emit", 1, 3, -ENOMEM);
+        bus_function_added(f->bus, function);
+        assert_non_null(strstr(f->base.last_warning, "that it appeared"));
+        bus_function_changed(f->bus, function, FUNCTION_CHANGED_STATE);
+        assert_non_null(strstr(f->base.last_warning, "that it changed"));
+        bus_function_removing(f->bus, function);
+        assert_non_null(strstr(f->base.last_warning, "that it disappeared"));
+        assert_int_equal(faults_end(), 3);
+        assert_int_equal(f->base.n_warnings, 3);
+
+        an_error(f);
+        wait_for(f, is_told_all, "the error");
+}
+
+static void test_owners_cannot_be_watched(void **state) {
+        Fixture *f = *state;
+
+        fake_bus_appear(&f->fake);
+        daemon_starts(f);
+        faults_begin("sd_bus_get_bus_id", 1, 1, -ENOMEM);
+        wait_for(f, is_ready, "the name");
+        assert_true(f->connected);
+        assert_int_equal(faults_end(), 1);
+        assert_int_equal(f->base.n_warnings, 1);
+        assert_non_null(strstr(f->base.last_warning, "whether owners of devices leave"));
+        an_error(f);
+        wait_for(f, is_told_all, "the error");
+}
+
 /* Nor is memory that stays short waited for in a hurry. */
 static void test_finish_while_short(void **state) {
         Fixture *f = *state;
@@ -422,6 +563,13 @@ int main(void) {
                 bus_test(test_takes_nothing),
                 bus_test(test_exit_while_hung),
                 bus_test(test_finish),
+                cmocka_unit_test_teardown(test_connecting_fails, teardown), /* each run has one */
+                bus_test(test_finish_when_it_goes),
+                bus_test(test_restart_without_bus),
+                bus_test(test_name_not_answered),
+                bus_test(test_name_nonsense),
+                bus_test(test_objects_cannot_be_told),
+                bus_test(test_owners_cannot_be_watched),
                 bus_test(test_finish_while_short),
         };
 

@@ -17,6 +17,7 @@
 #include "fake-timers.h"
 #include "faults.h"
 #include "fdstore.h"
+#include "former-fds.h"
 
 /* In the order in which they are made; the first two are for a barrier that is not answered. */
 #define TIMER_SHORTAGE 2U
@@ -241,9 +242,38 @@ static void test_new(void **state) {
         assert_true(n_failed >= 7);
 }
 
+/* What a former run left stays with the service manager if this one does not come so far. */
+static void test_former(void **state) {
+        unsigned n_failed = 0;
+
+        for (unsigned n = 1, failed = 1; failed > 0; n++) {
+                const int fds[] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC), -1 };
+                FdStore *store = NULL;
+                sd_event *event;
+                int r;
+
+                former_fds("one:other", fds); /* before anything else has an fd */
+                assert_true(sd_event_new(&event) >= 0);
+                fake_timers_reset();
+                faults_begin(NULL, n, 1, -ENOMEM);
+                r = fdstore_new(event, &(FdStoreListener){ 0 }, &store);
+                failed = faults_end();
+                n_failed += failed;
+                assert_int_equal(r, failed > 0 ? -ENOMEM : 0);
+                if (store)
+                        assert_true(fdstore_has(store, "one") && fdstore_has(store, "other"));
+                fdstore_free(store);
+                sd_event_unref(event);
+                close(FIRST_FD);
+                close(FIRST_FD + 1);
+        }
+        assert_true(n_failed >= 10);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_former),
                 cmocka_unit_test_teardown(test_shortage, teardown), /* each run has a bench */
                 TEST(test_full_and_short),
                 TEST(test_sync_while_short),

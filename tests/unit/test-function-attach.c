@@ -110,6 +110,24 @@ static void test_notify_is_full(void **state) {
         owner_done(&owner);
 }
 
+/* It cannot be drained: it is the owner's again, and what it had is said. */
+static void test_read_fails(void **state) {
+        Bench *b = *state;
+        uint64_t lost;
+        Owner owner;
+
+        attach_example(b, &owner);
+        fake_kernel.read_error = -EIO;
+        fake_error(2);
+        fake_error(2);
+        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
+        assert_over(b);
+        assert_int_equal(errors(b), 0);
+        assert_int_equal(count(b, RECORD_LOST, &lost), 1);
+        assert_int_equal(lost, 2);
+        owner_done(&owner);
+}
+
 /* The kernel asks the owner for the device: so do we let go, and leave the event to the owner. */
 static void test_requested(void **state) {
         Bench *b = *state;
@@ -290,6 +308,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_drained),
                 TEST(test_notify_is_full),
+                TEST(test_read_fails),
                 TEST(test_requested),
                 TEST(test_detach),
                 TEST(test_detach_while_attaching),

@@ -96,7 +96,7 @@ static void test_recovery_limit(void **state) {
         b->config.function.limit = (RecoveryLimit){ 0 };
         reconfigure(b);
         run_dry(b);
-        assert_null(b->function->claim_timer);
+        assert_false(is_armed(b));
         assert_state(b, FUNCTION_FAILED, "recovery-limit");
         assert_int_equal(fake_kernel.n_opens, 1);
 }

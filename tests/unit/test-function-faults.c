@@ -89,7 +89,7 @@ static void test_watch_fails(void **state) {
                 if (failed > 0) {
                         assert_int_equal(fake_kernel.n_closes, 1);
                         assert_state(b, FUNCTION_FAILED, "ENOMEM");
-                        assert_non_null(b->function->claim_timer);
+                        assert_true(is_armed(b));
                         assert_null(b->function->error_source);
                         assert_null(b->function->request_source);
                         assert_null(b->function->more_source);
@@ -136,35 +136,43 @@ static void test_store_is_full(void **state) {
         }
 }
 
-static void test_no_timer_for_a_reset(void **state) {
+/* A reset that has to be tried again needs no more memory for that, … */
+static void test_trying_a_reset_again(void **state) {
         Bench *b = *state;
 
         claim(b);
         fake_kernel.reset_errors = 1;
-        fail_next("sd_event_add_time_relative");
         fake_error(2);
-        run_until(b, b->function->recovery == RECOVERY_FAILED);
-        assert_int_equal(faults_end(), 1);
+        faults_begin("sd_event_add", 1, 1000, -ENOMEM);
+        run_until(b, b->function->recovery == RECOVERY_RECOVERED);
+        assert_int_equal(faults_end(), 0);
         assert_int_equal(errors(b), 1);
-        run_until(b, fake_kernel.n_closes == 1 && b->n_busy == 0);
-        assert_state(b, FUNCTION_FAILED, "ETIMEDOUT"); /* and tried again later */
-        assert_non_null(b->function->claim_timer);
+        assert_int_equal(fake_kernel.n_resets, 2);
 }
 
-/* Nobody comes back to it by itself: that is said. */
-static void test_no_timer_for_a_claim(void **state) {
+/* … nor does opening. */
+static void test_trying_to_open_again(void **state) {
         Bench *b = *state;
 
-        listen_for(b, "there is no timer for it");
-        fail_next("sd_event_add_time");
+        fake_kernel.open_error = -EBUSY;
         begin(b);
-        run_dry(b);
-        assert_int_equal(faults_end(), 1);
-        assert_int_equal(said.n, 1);
-        assert_int_equal(fake_kernel.n_opens, 0);
+        faults_begin("sd_event_add", 1, 1000, -ENOMEM);
+        run_until(b, b->function->facts.error == -EBUSY && b->n_busy == 0);
+        assert_int_equal(faults_end(), 0);
+        assert_true(is_armed(b));
+}
 
-        reconfigure(b); /* any news of it */
-        run_until(b, b->function->state == FUNCTION_CLAIMED);
+/* What has none of these timers is not there yet. */
+static void test_no_timers(void **state) {
+        Bench *b = *state;
+
+        for (unsigned n = 1; n <= 2; n++) {
+                faults_begin("sd_event_add_time", n, 1, -ENOMEM);
+                assert_int_equal(function_new(&b->context, &example, NULL, &b->function), -ENOMEM);
+                assert_int_equal(faults_end(), 1);
+                assert_null(b->function);
+        }
+        claim(b);
 }
 
 static void test_no_timer_for_a_release(void **state) {
@@ -256,8 +264,9 @@ int main(void) {
                 cmocka_unit_test_teardown(test_watch_fails, teardown), /* each run has a bench */
                 TEST(test_watch_fails_for_a_while),
                 TEST(test_store_is_full),
-                TEST(test_no_timer_for_a_reset),
-                TEST(test_no_timer_for_a_claim),
+                TEST(test_trying_a_reset_again),
+                TEST(test_trying_to_open_again),
+                TEST(test_no_timers),
                 TEST(test_no_timer_for_a_release),
                 TEST(test_no_counters),
                 TEST(test_spam),

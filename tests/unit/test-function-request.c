@@ -62,7 +62,7 @@ static void test_claim_fails(void **state) {
                 run_dry(b);
                 assert_state(b, FUNCTION_OBSERVED, "policy");
                 assert_false(b->function->facts.claimed);
-                assert_null(b->function->claim_timer); /* nobody tries again */
+                assert_false(is_armed(b)); /* nobody tries again */
                 assert_null(b->function->node_watch);
         }
         assert_int_equal(fake_kernel.n_opens, 0);

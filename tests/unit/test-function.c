@@ -134,7 +134,7 @@ static void test_unsupported(void **state) {
         assert_state(b, FUNCTION_OBSERVED, "unsupported");
         run_dry(b);
         assert_int_equal(b->n_busy, 0);
-        assert_null(b->function->claim_timer);
+        assert_false(is_armed(b));
 }
 
 static void test_denied(void **state) {
@@ -144,7 +144,7 @@ static void test_denied(void **state) {
         begin(b);
         run_until(b, b->n_state_changes == 1);
         assert_state(b, FUNCTION_FAILED, "policy-denied");
-        assert_non_null(b->function->claim_timer);
+        assert_true(is_armed(b));
 }
 
 static void test_permanent(void **state) {
@@ -157,7 +157,7 @@ static void test_permanent(void **state) {
         assert_state(b, FUNCTION_FAILED, "permanent-error");
         assert_int_equal(errors(b), 2);
         assert_int_equal(fake_kernel.n_resets, 0);
-        assert_null(b->function->claim_timer);
+        assert_false(is_armed(b));
 }
 
 static void test_reset_fails(void **state) {

@@ -200,10 +200,10 @@ static void expire(Fixture *f) {
 }
 
 /* The time is up, and the journal is read. */
-static void check(Fixture *f) {
+static void check_after(Fixture *f, uint64_t usec) {
         WorkerJob *now;
 
-        assert_waits(CHECK);
+        assert_waits(usec);
         expire(f);
         assert_non_null(job);
         assert_int_equal(job->urgency, WORKER_PATIENT);
@@ -212,6 +212,10 @@ static void check(Fixture *f) {
         now->work(now);
         now->done(now);
         run(f);
+}
+
+static void check(Fixture *f) {
+        check_after(f, CHECK);
 }
 
 static void assert_sent(Fixture *f, const char *expected) {
@@ -319,27 +323,29 @@ static void test_busy(void **state) {
         assert_synced(f, 6);
 }
 
-/* It may be lost once more; in the end that is given up. */
+/* It may be lost once more, or for as long as there is no room: then it is tried less and less often. */
 static void test_tries(void **state) {
+        static const uint64_t waits[] = { 1, 1, 1, 1, 10, 20, 40, 80, 160, 300, 300 };
         Fixture *f = *state;
 
         f->journal.loses = true;
         put(f, 4, 2, 2);
-        for (unsigned i = 0; i < 3; i++) {
-                check(f);
+        for (size_t i = 0; i < ELEMENTSOF(waits); i++) {
+                check_after(f, waits[i] * USEC_PER_SEC);
                 assert_sent(f, "2 ");
                 assert_synced(f, 1);
         }
-        check(f);
+
+        f->journal.loses = false;
+        check_after(f, 300 * USEC_PER_SEC);
+        assert_sent(f, "2 ");
+        check_after(f, 300 * USEC_PER_SEC);
         assert_sent(f, "");
         assert_synced(f, 4);
         assert_rests();
 
-        /* Others have as many tries. */
+        /* That is over: what is lost later is sent again at once. */
         put(f, 2, 6, 6);
-        check(f);
-        assert_sent(f, "6 ");
-        f->journal.loses = false;
         check(f);
         assert_sent(f, "6 ");
         check(f);
@@ -365,22 +371,39 @@ static void test_slow_progress(void **state) {
         assert_synced(f, 8);
 }
 
-/* Somebody else's tries are not ours: what is lost later is not given up together with what was before. */
-static void test_tries_apart(void **state) {
+/* What is lost later is sent together with what was lost before. */
+static void test_tries_together(void **state) {
         Fixture *f = *state;
 
         f->journal.loses = true;
         put(f, 4, 2, 2);
-        for (unsigned i = 0; i < 3; i++)
+        for (unsigned i = 0; i < 4; i++)
                 check(f);
         f->journal.sent[0] = '\0';
 
         put(f, 4, 8, 8);
-        check(f);
-        assert_sent(f, "");
-        assert_synced(f, 4);
-        check(f);
-        assert_sent(f, "8 ");
+        check_after(f, RETRY);
+        assert_sent(f, "2 8 ");
+        assert_synced(f, 1);
+}
+
+/* In the end it is overwritten, and that is announced. */
+static void test_tries_until_overwritten(void **state) {
+        Fixture *f = *state;
+
+        f->journal.loses = true;
+        put(f, 4, 2, 2);
+        for (unsigned i = 0; i < 4; i++)
+                check(f);
+        f->journal.sent[0] = '\0';
+
+        put(f, SLOTS, 0, 0);
+        f->journal.loses = false;
+        check_after(f, RETRY);
+        assert_sent(f, "gap 1 ");
+        check_after(f, 2 * RETRY);
+        assert_synced(f, 4 + SLOTS);
+        assert_rests();
 }
 
 /* What is overwritten by now is announced, as much of it as is not in the journal. */
@@ -526,23 +549,15 @@ static void test_set(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_stored),
-                TEST(test_missing),
-                TEST(test_all_missing),
-                TEST(test_waiting),
-                TEST(test_sent_meanwhile),
-                TEST(test_busy),
-                TEST(test_tries),
-                TEST(test_slow_progress),
-                TEST(test_tries_apart),
-                TEST(test_overwritten),
-                TEST(test_overwritten_meanwhile),
-                TEST(test_all_overwritten),
-                TEST(test_nothing_to_read),
-                TEST(test_cannot_be_read),
-                TEST(test_no_memory),
-                TEST(test_next_run),
-                cmocka_unit_test(test_set),
+                TEST(test_stored),          TEST(test_missing),
+                TEST(test_all_missing),     TEST(test_waiting),
+                TEST(test_sent_meanwhile),  TEST(test_busy),
+                TEST(test_tries),           TEST(test_slow_progress),
+                TEST(test_tries_together),  TEST(test_tries_until_overwritten),
+                TEST(test_overwritten),     TEST(test_overwritten_meanwhile),
+                TEST(test_all_overwritten), TEST(test_nothing_to_read),
+                TEST(test_cannot_be_read),  TEST(test_no_memory),
+                TEST(test_next_run),        cmocka_unit_test(test_set),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

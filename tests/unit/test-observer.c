@@ -210,6 +210,28 @@ static void test_no_kernel_log(void **state) {
         assert_no_more(f);
 }
 
+static void count_missing(const struct iovec *fields, size_t n_fields, void *userdata) {
+        unsigned *n = userdata;
+
+        for (size_t i = 0; i < n_fields; i++)
+                if (memmem(fields[i].iov_base, fields[i].iov_len, " 42 lines are lost", 18))
+                        (*n)++;
+}
+
+/* Nobody knows what they said. How many there were, everybody is told. */
+static void test_lines_are_lost(void **state) {
+        Fixture *f = *state;
+        unsigned n = 0;
+
+        log_set_sink(f->context.log, count_missing, &n);
+        log_set_target(f->context.log, LOG_TARGET_JOURNAL);
+        kernel_log.listener->overrun(42, kernel_log.listener->userdata);
+        assert_int_equal(n, 1);
+        line(f, SEEN, 4);
+        observer_finish(f->observer);
+        assert_next(f, RECORD_KMSG, SEEN, 4);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void) {
@@ -218,6 +240,7 @@ int main(void) {
                 TEST(test_line_of_a_loss), TEST(test_uevent),           TEST(test_strangers),
                 TEST(test_severities),     TEST(test_recovered),        TEST(test_opening),
                 TEST(test_many),           TEST(test_next_run),         TEST(test_no_kernel_log),
+                TEST(test_lines_are_lost),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

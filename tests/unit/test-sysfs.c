@@ -230,6 +230,12 @@ static void test_bad_driver(void **state) {
         assert_string_equal(function.driver, name);
 }
 
+/* Want of memory does not make it one without a driver, which would be let go. */
+static void test_unreadable_driver(void **state) {
+        fake_udev_set_driver_error(*state, ENOMEM);
+        assert_bad(*state, "driver", "");
+}
+
 static void test_bad_group(void **state) {
         SysfsFunction function;
 
@@ -299,6 +305,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_bad_address, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_vanishes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bad_driver, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unreadable_driver, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bad_group, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_vfio_children, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_policies, setup, teardown),

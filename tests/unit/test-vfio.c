@@ -275,6 +275,23 @@ static void test_not_to_be_had(void **state) {
         assert_not_opened(&(const VfioNodes){ .address = "0001:00:00.0" }, -ENOENT, "no node");
 }
 
+/* Where there is no group either, what there is to mend is the character device. */
+static void test_neither_is_to_be_had(void **state) {
+        VfioProblem problem;
+        VfioDevice *device;
+
+        kernel.cdev_errno = EACCES;
+        kernel.group_errno = ENOENT;
+        assert_not_opened(&both_nodes, -EACCES, "open");
+        assert_int_equal(vfio_open(&both_nodes, &device, &problem), -EACCES);
+        assert_string_equal(problem.path, both_nodes.cdev);
+        kernel.cdev_errno = ENOENT;
+        assert_not_opened(&both_nodes, -ENOENT, "open");
+        kernel.cdev_errno = ENODEV;
+        kernel.group_errno = EPERM;
+        assert_not_opened(&both_nodes, -EPERM, "open");
+}
+
 static void test_irqs(void **state) {
         kernel.error_irq_errno = EINVAL;
         assert_not_opened(&group_nodes, -EOPNOTSUPP, "error interrupt");
@@ -317,6 +334,10 @@ static void test_chains(void **state) {
 
         put_info(3, 32); /* a loop behind what we look for */
         put32(INFO_CAPS + BASE_SIZE + 4, INFO_CAPS);
+        assert_not_opened(&group_nodes, -EBADMSG, "malformed");
+
+        put_info(3, 32); /* one that is none */
+        put16(INFO_CAPS + BASE_SIZE, 0);
         assert_not_opened(&group_nodes, -EBADMSG, "malformed");
 
         put_info(3, 32); /* no zPCI function */
@@ -747,6 +768,7 @@ int main(void) {
                 cmocka_unit_test_setup(test_cdev_is_not_to_be_had, setup),
                 cmocka_unit_test_setup(test_held_by_another, setup),
                 cmocka_unit_test_setup(test_not_to_be_had, setup),
+                cmocka_unit_test_setup(test_neither_is_to_be_had, setup),
                 cmocka_unit_test_setup(test_irqs, setup),
                 cmocka_unit_test_setup(test_lengths, setup),
                 cmocka_unit_test_setup(test_chains, setup),

@@ -8,11 +8,14 @@ import pytest
 
 import guest as vm
 from daemon import CONFIGURE, OBSERVED, Daemon
+from player import Hand
 
 
 def pytest_addoption(parser):
     parser.addoption('--walk-seed', type=int, default=1, help='another seed is another random walk (default: %(default)s)')
     parser.addoption('--walk-rounds', type=int, default=200, help='its length (default: %(default)s)')
+    parser.addoption('--kill-seed', type=int, default=1, help='what the moments of kills follow from (default: %(default)s)')
+    parser.addoption('--kills', type=int, default=25, help='how many there are at least (default: %(default)s)')
 
 
 @pytest.fixture(scope='session')
@@ -57,6 +60,13 @@ def fault(guest):
 def handle(guest):
     """handle(number) is the function handle that the kernel knows the function by at this moment."""
     return lambda number: int(guest.run(f'cat /sys/bus/pci/devices/{vm.address(number)}/function_handle').stdout, 16)
+
+
+@pytest.fixture(scope='session')
+def hand(guest):
+    hand = Hand(guest)
+    yield hand
+    hand.command.stop()
 
 
 @pytest.fixture(scope='session')

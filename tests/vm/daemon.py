@@ -10,6 +10,7 @@ import guest as vm
 # By policy: the first two are the daemon's, the third it may only observe; the fourth is plugged in by a test.
 CLAIMED, ALSO_CLAIMED, OBSERVED, PLUGGED = 1, 2, 3, 4
 
+UNIT = 'zpci-errord.service'
 NAME = 'org.zpci.Errord1'
 FUNCTION = NAME + '.Function'
 
@@ -76,17 +77,17 @@ class Daemon:
         lines = guest.run('dmesg').stdout
         self.logged_before = {n: len(re.findall(self.kernel_line(n), lines)) for n in range(1, PLUGGED + 1)}
         guest.run('systemctl start zpci-errord', timeout=60)
-        self.find()
+        self.find_pid()
 
-    def find(self):
-        """After a start: which process it is."""
-        self.pid = int(self.guest.run('systemctl show -P MainPID zpci-errord').stdout)
+    def find_pid(self):
+        """After somebody else was started in its place."""
+        self.pid = int(self.guest.run(f'systemctl show -P MainPID {UNIT}').stdout)
 
     def restart(self):
         """Starts the daemon anew, and waits until it has what it had."""
         states = {n: self.get(n, 'State', check=False) for n in range(1, PLUGGED)}
         self.guest.run('systemctl restart zpci-errord', timeout=60)
-        self.find()
+        self.find_pid()
         for number, state in states.items():
             if state:
                 self.wait_state(number, state)
@@ -134,21 +135,30 @@ class Daemon:
         if self.get(number, 'State', check=False) != state:
             self.signals.wait(told, f'{vm.address(number)} to be {state}')
 
-    def wait_seen(self, player, number, wanted, timeout=30):
-        """Until a player sees the function in one of these pairs of state and reason; None is no object. Returns all
-        that it sees: state, reason, recovery, holder."""
+    def wait_signalled(self, condition, what, timeout=30):
+        """Until condition() is true; asked anew after each signal. Returns what it gave."""
         deadline = time.monotonic() + timeout
         while True:
             self.signals.command.take_in()
             seen = len(self.signals.command.lines)
+            if result := condition():
+                return result
+            self.signals.command.wait_until(lambda: len(self.signals.command.lines) > seen, what,
+                                            deadline - time.monotonic())
+
+    def wait_seen(self, player, number, wanted, timeout=30):
+        """Until a player sees the function in one of these pairs of state and reason; None is no object. Returns all
+        that it sees: state, reason, recovery, holder."""
+        now = None
+
+        def seen():
+            nonlocal now
             answer = player.attempt('state', path(number))
             assert answer.ok or answer.name == 'org.freedesktop.DBus.Error.UnknownObject', answer
             now = tuple(answer.words[:2]) if answer.ok else None
-            if now in wanted:
-                return answer.words
-            self.signals.command.wait_until(lambda: len(self.signals.command.lines) > seen,
-                                            f'{vm.address(number)} to be one of {wanted}; it is {now}',
-                                            deadline - time.monotonic())
+            return (answer.words,) if now in wanted else None
+        words, = self.wait_signalled(seen, lambda: f'{vm.address(number)} to be one of {wanted}; it is {now}', timeout)
+        return words
 
     def wait_gone(self, number):
         """Until the function's object is removed."""

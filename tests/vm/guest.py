@@ -71,6 +71,7 @@ class Command:
         try:
             kind, *rest = self.messages.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
+            what = what() if callable(what) else what
             raise self.guest.error(f'waited for {what} of `{self.text}`; it printed {self.lines[-10:]}') from None
         if kind == 'started':
             self.pid = int(rest[0])
@@ -94,7 +95,8 @@ class Command:
             self._next(time.monotonic(), 'what is there')
 
     def wait_until(self, condition, what, timeout=20):
-        """Takes in what the command prints until condition() is true; returns what it gave."""
+        """Takes in what the command prints until condition() is true; returns what it gave. `what` is a text, or gives
+        one."""
         deadline = time.monotonic() + timeout
         while not (result := condition()):
             if self.result:

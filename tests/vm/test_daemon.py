@@ -7,10 +7,8 @@ import re
 import pytest
 
 import guest as vm
+from books import ERROR_ID, LOST_ID, kernel_records
 from daemon import ALSO_CLAIMED, CLAIMED, OBSERVED, PLUGGED
-
-ERROR_ID = '4518901db7e24c839a23d2f97d6f0741'
-LOST_ID = '3f123115aa4a48c79355ba18e274bd80'
 
 # Microseconds that unbinding takes, in the guest's own time.
 UNBIND = '''
@@ -18,16 +16,6 @@ begin=${{EPOCHREALTIME/./}}
 echo {0} >/sys/bus/pci/devices/{0}/driver/unbind
 echo $((${{EPOCHREALTIME/./}} - begin))
 '''
-
-
-def kernel_records(guest, number):
-    """The error records of a function, as the kernel wrote them into its own trace."""
-    trace = guest.run('mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug\n'
-                      'cat /sys/kernel/debug/s390dbf/pci_error/hex_ascii').stdout
-    # 16 bytes a line; an error is a line with a title and two with the record.
-    lines = [bytes.fromhex(match[1]) for match in re.finditer(r'  ((?:[0-9a-f]{2} ){16})\|', trace)]
-    records = [lines[i + 1] + lines[i + 2] for i in range(len(lines) - 2) if lines[i].startswith(b'error CCDF')]
-    return [record for record in records if record[8:12] == vm.fid(number).to_bytes(4, 'big')]
 
 
 def inject(fault, daemon, number, pec, *options):

@@ -7,7 +7,7 @@ import pytest
 
 import guest as vm
 from daemon import ALSO_CLAIMED, CLAIMED, OBSERVED, PLUGGED, path
-from player import Hand, Vmm
+from player import Vmm
 from walk import SECOND, Walk, WalkError
 from walker import ERROR, Walker
 
@@ -18,13 +18,6 @@ SETTLE = f'''
 printf '[Function {vm.address(ALSO_CLAIMED)}]\\nSettleSec=1\\n' >/etc/zpci-errord.conf.d/settle.conf
 systemctl reload zpci-errord
 '''
-
-
-@pytest.fixture(scope='module')
-def hand(guest):
-    hand = Hand(guest)
-    yield hand
-    hand.command.stop()
 
 
 @pytest.fixture
@@ -71,7 +64,7 @@ def devices(guest, daemon):
 def restart_killed(guest, daemon):
     """SIGKILL; returns when the daemon is up again."""
     guest.run(f'kill -KILL {daemon.pid}; tail --pid={daemon.pid} -s 0.01 -f /dev/null; systemctl start zpci-errord')
-    daemon.pid = int(guest.run('systemctl show -P MainPID zpci-errord').stdout)
+    daemon.find_pid()
 
 
 def test_vmm_that_knows_nothing_is_served_under_observe(daemon, hand, vmm):

@@ -96,7 +96,7 @@ def test_killed_during_errors(guest, daemon):
         # Waits for the job that starts it again.
         guest.run('systemctl start zpci-errord', timeout=120)
     assert len(read) == 80
-    daemon.find()
+    daemon.find_pid()
     wait_told(daemon, OBSERVED, 80)
     assert sorted(published(guest, OBSERVED, before)) == sorted(('witness', record) for record in read)
 
@@ -118,7 +118,7 @@ def reset(guest):
 def kill(guest, daemon):
     """Kills the daemon, and waits for the next one to have what it had."""
     guest.run('systemctl kill --signal=KILL --kill-whom=main zpci-errord; systemctl start zpci-errord', timeout=120)
-    daemon.find()
+    daemon.find_pid()
     daemon.wait_state(ALSO_CLAIMED, 'claimed')
 
 
@@ -181,7 +181,7 @@ def test_stop_detaches(guest, daemon):
     finally:
         daemon.signals.forget()
         guest.run('systemctl start zpci-errord', timeout=60)
-        daemon.find()
+        daemon.find_pid()
     assert daemon.witness() == 'active'
 
 
@@ -194,12 +194,12 @@ def attached_to(guest, daemon, symbol):
               'systemctl daemon-reload; systemctl reset-failed zpci-errord; systemctl stop zpci-errord', timeout=60)
     try:
         guest.run('systemctl start zpci-errord', timeout=60)
-        daemon.find()
+        daemon.find_pid()
         yield
     finally:
         guest.run(f'rm {drop_in}; systemctl daemon-reload; systemctl stop zpci-errord', timeout=60)
         guest.run('systemctl start zpci-errord', timeout=60)
-        daemon.find()
+        daemon.find_pid()
     assert daemon.witness() == 'active'
 
 

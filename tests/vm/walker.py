@@ -165,7 +165,7 @@ class Walker:
         self.wait_recovered()
         self.wait_state([('claimed', '-')])
         pec = self.walk.dice.choice([2, 4])
-        self.walk.hand.send('inject', self.walk.daemon.pid, self.address, pec)
+        self.walk.hand.send('inject', self.walk.daemon.pid, self.address, pec, 1)
         self.walk.hand.wait_said('borrowed')
         self.walk.figures['errors'] += 1
         self.injected += 1

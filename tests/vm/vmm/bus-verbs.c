@@ -149,6 +149,10 @@ void verb_claim(Player *player, char **words) {
         answer_done(player, call(player, words[0], ERRORD_FUNCTION_INTERFACE, "Claim", NULL));
 }
 
+void verb_recover(Player *player, char **words) {
+        answer_done(player, call(player, words[0], ERRORD_FUNCTION_INTERFACE, "Reset", NULL));
+}
+
 void verb_release(Player *player, char **words) {
         answer_done(player,
                     call(player,

@@ -6,8 +6,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <poll.h>
@@ -161,38 +159,21 @@ void verb_check(Player *player, char **words) {
 }
 
 void verb_inject(Player *player, char **words) {
+        unsigned pec = (unsigned) atoi(words[2]), count = (unsigned) atoi(words[3]);
         struct device borrowed;
-        uint64_t failing;
+        char text[1024] = "";
+        size_t n = 0;
 
         device_borrow(&borrowed, words[1], atoi(words[0]));
         printf("! borrowed 1\n");
-        failing = inject_error(&borrowed, (unsigned) atoi(words[2]), player->faults++);
+        for (unsigned i = 0; i < count && n < sizeof(text) - 32; i++) {
+                if (i > 0)
+                        device_reset(&borrowed);
+                n += (size_t) sprintf(
+                        text + n,
+                        " %#llx",
+                        (unsigned long long) inject_error(&borrowed, pec, player->faults++));
+        }
         device_close(&borrowed);
-        answer(player, "%#llx", (unsigned long long) failing);
-}
-
-void verb_config(Player *player, char **words) {
-        char path[PATH_MAX];
-        uint8_t vendor[2];
-        int fd;
-
-        snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", words[0]);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || pread(fd, vendor, sizeof(vendor), PCI_VENDOR_ID) != sizeof(vendor))
-                answer_failed(player, errno, path);
-        else
-                answer(player, "%02x%02x", vendor[1], vendor[0]);
-        if (fd >= 0)
-                close(fd);
-}
-
-void verb_write(Player *player, char **words) {
-        int fd = open(words[0], O_WRONLY | O_CLOEXEC);
-
-        if (fd < 0 || write(fd, words[1], strlen(words[1])) < 0)
-                answer_failed(player, errno, words[0]);
-        else
-                answer(player, "written");
-        if (fd >= 0)
-                close(fd);
+        answer(player, "%s", text + 1);
 }

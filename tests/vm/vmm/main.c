@@ -21,11 +21,14 @@
  *   attach notify|quiet    hands its device to the daemon, with an eventfd for notifications or without
  *   detach OBJECT
  *   claim OBJECT
+ *   recover OBJECT         has the daemon reset what it holds
  *   release OBJECT USEC WHO
  *   state OBJECT           "ok USEC STATE REASON RECOVERY HOLDER", "-" for an empty one
  *
- *   inject PID ADDRESS PEC makes an error of a function that another process has open: "ok USEC ADDRESS";
- *                          says "! borrowed 1" when it has a duplicate of the device
+ *   inject PID ADDRESS PEC COUNT
+ *                          makes errors of a function that another process has open, with a reset between them:
+ *                          "ok USEC ADDRESS..."; says "! borrowed 1" when it has a duplicate of the device
+ *   kill UNIT SIGNAL USEC  signals, after that time, what the service manager has started for the unit: "ok USEC PID..."
  *   config ADDRESS         "ok USEC VENDOR" as sysfs shows it: ffff in the error state
  *   write FILE TEXT        to sysfs
  */
@@ -54,8 +57,9 @@ static const Verb verbs[] = {
         { "close", 0, verb_close },     { "config", 1, verb_config },
         { "detach", 1, verb_detach },   { "fault", 1, verb_fault },
         { "free", 2, verb_free },       { "inhibit", 2, verb_inhibit },
-        { "inject", 3, verb_inject },   { "obey", 1, verb_obey },
-        { "open", 1, verb_open },       { "read", 0, verb_read },
+        { "inject", 4, verb_inject },   { "kill", 3, verb_kill },
+        { "obey", 1, verb_obey },       { "open", 1, verb_open },
+        { "read", 0, verb_read },       { "recover", 1, verb_recover },
         { "release", 3, verb_release }, { "reset", 0, verb_reset },
         { "state", 1, verb_state },     { "uninhibit", 0, verb_uninhibit },
         { "write", 2, verb_write },

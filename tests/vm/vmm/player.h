@@ -63,6 +63,7 @@ void verb_read(Player *player, char **words);
 void verb_check(Player *player, char **words);
 void verb_inject(Player *player, char **words);
 void verb_config(Player *player, char **words);
+void verb_kill(Player *player, char **words);
 void verb_write(Player *player, char **words);
 
 void verb_inhibit(Player *player, char **words);
@@ -70,5 +71,6 @@ void verb_uninhibit(Player *player, char **words);
 void verb_attach(Player *player, char **words);
 void verb_detach(Player *player, char **words);
 void verb_claim(Player *player, char **words);
+void verb_recover(Player *player, char **words);
 void verb_release(Player *player, char **words);
 void verb_state(Player *player, char **words);
