@@ -15,7 +15,7 @@
 #include "bus-log-control.h"
 #include "bus-manager.h"
 
-#define PATIENCE_USEC (20 * USEC_PER_SEC)
+#define PATIENCE_USEC (50 * USEC_PER_SEC)
 
 Function *registry_by_fid(const Registry *registry, uint32_t fid) {
         for (size_t i = 0; i < registry->n; i++)

@@ -42,7 +42,7 @@ void bus_fixture_teardown(BusFixture *fixture);
 /* Adds "0001:00:00.0" with FID 0x10, then "0002:00:00.0" with FID 0x11, … */
 Function *bus_fixture_add(BusFixture *fixture);
 
-/* Runs the event loop until condition(userdata) holds; fails with what it waited for after 20 s. */
+/* Runs the event loop until condition(userdata) holds; fails with what it waited for after 50 s. */
 void bus_fixture_wait(sd_event *event,
                       bool (*condition)(void *userdata),
                       void *userdata,

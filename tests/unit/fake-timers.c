@@ -9,8 +9,12 @@
 
 #include "fake-timers.h"
 #include "faults.h"
+#include "util.h"
 
 #define EXPIRED UINT64_MAX
+
+/* When a timer really expires that is not to do so at once: not before the test ends, however slow. */
+#define NEVER_USEC (24 * 3600 * USEC_PER_SEC)
 
 static struct {
         sd_event_source *source;
@@ -49,7 +53,8 @@ int __wrap_sd_event_add_time_relative(sd_event *event,
         if (r < 0)
                 return r;
 
-        r = __real_sd_event_add_time_relative(event, ret, clock, usec, accuracy, handler, userdata);
+        r = __real_sd_event_add_time_relative(
+                event, ret, clock, usec == 0 ? 0 : NEVER_USEC, accuracy, handler, userdata);
         assert_true(r >= 0);
         assert_true(n_timers < sizeof(timers) / sizeof(timers[0]));
         timers[n_timers].source = *ret;
@@ -59,10 +64,13 @@ int __wrap_sd_event_add_time_relative(sd_event *event,
 
 int __wrap_sd_event_source_set_time_relative(sd_event_source *source, uint64_t usec) {
         for (unsigned i = 0; i < n_timers; i++)
-                if (timers[i].source == source)
+                if (timers[i].source == source) {
                         timers[i].delay_usec = usec;
+                        return __real_sd_event_source_set_time_relative(source,
+                                                                        usec == 0 ? 0 : NEVER_USEC);
+                }
 
-        return __real_sd_event_source_set_time_relative(source, usec);
+        return __real_sd_event_source_set_time_relative(source, usec); /* another's */
 }
 
 void fake_timers_reset(void) {

@@ -3,8 +3,9 @@
 
 /*
  * The timers of the code under test, by the order in which it makes them, 0, 1, 2, …: they can be
- * let expire at once, and asked how long they would have taken. Wraps
- * sd_event_add_time_relative() and sd_event_source_set_time_relative().
+ * let expire at once, and asked how long they would have taken; by themselves they expire only if
+ * they were started with no delay at all. Wraps sd_event_add_time_relative() and
+ * sd_event_source_set_time_relative().
  */
 
 #include <stdbool.h>

@@ -224,6 +224,8 @@ static void test_name_taken(void **state) {
         f->fake.n_name_exists = 1000;
         fake_bus_appear(&f->fake);
         daemon_starts(f);
+        for (unsigned i = 1; i < 10; i++)
+                expire(f, TIMER_NAME, 100 * USEC_PER_MSEC);
         wait_for(f, is_taken, "the news that another daemon runs");
         assert_int_equal(f->n_ready, 0);
         assert_int_equal(f->n_name_taken, 1);
@@ -238,7 +240,8 @@ static void test_name_taken_for_a_moment(void **state) {
         f->fake.n_name_exists = 2;
         fake_bus_appear(&f->fake);
         daemon_starts(f);
-        expire(f, TIMER_NAME, 100 * USEC_PER_MSEC);
+        for (unsigned i = 0; i < 2; i++)
+                expire(f, TIMER_NAME, 100 * USEC_PER_MSEC);
         wait_for(f, is_ready, "the name");
         assert_true(f->connected);
         assert_int_equal(f->fake.n_requests, 3);
