@@ -189,13 +189,10 @@ bool worker_end(Worker *worker, uint64_t patience_usec) {
 
         worker_stop_threads(worker);
         until = usec_to_timespec(now_usec(CLOCK_MONOTONIC) + patience_usec);
-        for (; worker->n_threads > 0; worker->n_threads--)
-                if (pthread_clockjoin_np(worker->threads[worker->n_threads - 1],
-                                         NULL,
-                                         CLOCK_MONOTONIC,
-                                         &until) != 0)
-                        return false;
-        return true;
+        for (unsigned i = worker->n_threads; i-- > 0;)
+                if (pthread_clockjoin_np(worker->threads[i], NULL, CLOCK_MONOTONIC, &until) == 0)
+                        worker->threads[i] = worker->threads[--worker->n_threads];
+        return worker->n_threads == 0;
 }
 
 Worker *worker_free(Worker *worker) {

@@ -106,6 +106,12 @@ def daemon(request, build, tmp_path, sim, journald, bus, configure):
 
 
 @pytest.fixture
+def wrapped(request):
+    """Whether something slow, and of another size, is around the daemon."""
+    return bool(request.config.getoption('--daemon-wrapper'))
+
+
+@pytest.fixture
 def errctl(request, build, bus):
     """The command line tool, on the same bus; under the daemon's wrapper too."""
     errctl = Errctl(build / 'ctl' / 'zpci-errctl', bus, shlex.split(request.config.getoption('--daemon-wrapper')))

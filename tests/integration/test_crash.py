@@ -129,5 +129,5 @@ def test_more_lines_than_can_wait(sim, daemon, published, functions):
         sim.command('kmsg', 3, f'zpci: {SEEN}: Event 0x{number + 0x100:x} reports an error for '
                                f'PCI function 0x{SEEN_FID:x}')
     daemon.thaw()
-    errors = published.errors(count, SEEN_FID)
+    errors = published.errors(count, SEEN_FID, seconds=60)
     assert [error.pec for error in errors] == [number + 0x100 for number in range(count)]

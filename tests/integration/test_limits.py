@@ -114,7 +114,8 @@ def test_attachments(sim, daemon, bus, published):
         request, notify = owner.call('eventfd'), owner.call('eventfd')
         devices = {address: owner.call('open_cdev', sim.state(address)['vfio_name'])[0] for address in addresses}
         *allowed, one_more = addresses
-        objects = {address: owner.attach(device=devices[address], Request=request, Notify=notify) for address in allowed}
+        objects = {address: owner.attach(device=devices[address], Request=request, Notify=notify)
+                   for address in allowed}
         with pytest.raises(Refused, match=f'A user may have {ATTACHMENTS} attachments') as refused:
             owner.attach(device=devices[one_more], Request=request, Notify=notify)
         assert refused.value.name == 'LimitExceeded'
@@ -129,7 +130,8 @@ def test_attachments(sim, daemon, bus, published):
             failing = {allowed[1], allowed[-1], one_more}
             for address in failing:
                 sim.error(address, pec=2, force=1)
-            published.monitor.wait('ErrorReported', count=3, where=lambda s: s.args[0] in failing and 'Raw' in s.args[7])
+            published.monitor.wait('ErrorReported', count=len(failing),
+                                   where=lambda s: s.args[0] in failing and 'Raw' in s.args[7])
             published.monitor.flush()
             published.monitor.signals.clear()
             daemon.kill()
@@ -148,26 +150,28 @@ def size(daemon):
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
-def test_memory(sim, daemon, published):
-    """There is none to be had: what is held is drained, recovered and published as ever. What comes is for later."""
+def test_memory(sim, daemon, published, wrapped):
+    """There is none to be had: what is held is drained, recovered and published as ever. What comes is for later.
+    (Valgrind needs more than that itself. Then it is merely a burst.)"""
     bystander = Bystander(sim, published)
     daemon.start('--policy=claim')
     bystander.check()
     sim.add(A, fid=0x10, **FAST)
     sim.wait(A, 'held=1,err_armed=1,frozen=0')
     _, most = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
-    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (size(daemon), most))
+    resource.prlimit(daemon.pid, resource.RLIMIT_AS, (most if wrapped else size(daemon), most))
     sim.add_many(300, **FAST)
     for address in A, BYSTANDER:
         for _ in range(10):
             resets = sim.wait(address, 'held=1,pending=0,frozen=0')['resets']
             sim.error(address, pec=2)
             sim.wait(address, f'pending=0,frozen=0,resets>={resets + 1}')
-    assert 'Cannot allocate memory' in daemon.stderr
+    assert wrapped or 'Cannot allocate memory' in daemon.stderr
 
     resource.prlimit(daemon.pid, resource.RLIMIT_AS, (most, most))
     daemon.process.send_signal(signal.SIGHUP)
     for address in sim.list():
         sim.wait(address, 'held=1,err_armed=1', timeout=20)
-    assert [error.fid for error in published.errors(21, seconds=20)] == [BYSTANDER_FID] + [0x10] * 10 + [BYSTANDER_FID] * 10
+    assert [error.fid for error in published.errors(21, seconds=20)] == \
+        [BYSTANDER_FID] + [0x10] * 10 + [BYSTANDER_FID] * 10
     assert [state['opens'] for state in map(sim.state, (A, BYSTANDER))] == [1, 1]

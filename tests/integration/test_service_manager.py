@@ -86,7 +86,7 @@ def test_store_is_full(sim, daemon, published, journald):
     free, = kept
     assert sim.unbind(free)['ms'] < 1000
     sim.bind(free)
-    sim.wait(free, 'held=1,err_armed=1')
+    published.wait_state(sim.state(free)['fid'], 'claimed')
     assert len(daemon.notify.fds()) == 5
     told(journald, refused, count=4)
 

@@ -2,7 +2,7 @@
 """SIGTERM: what is drained is published, no function stays frozen, and the end comes in time whoever stands still."""
 import pytest
 
-from bystander import ADDRESS, FAST, TO_JOURNAL, Bystander, told
+from bystander import FAST, TO_JOURNAL
 from published import MESSAGE_IDS
 from systemd1 import Systemd1
 
@@ -13,7 +13,6 @@ ERROR = 'MESSAGE_ID=' + MESSAGE_IDS['ERROR']
 
 # Well below TimeoutStopSec= of the unit, past which the service manager kills us.
 STOP_SECONDS = 20
-FOREVER_MS = 600000
 
 
 @pytest.fixture(autouse=True)
@@ -40,27 +39,6 @@ def check_rest(journald, count):
     assert [int(entry['ZPCI_SEQUENCE']) for entry in entries] == list(range(1, count + 1))
     own = [entry['MESSAGE'] for entry in journald.entries('SYSLOG_IDENTIFIER=zpci-errord')]
     assert not [message for message in own if 'did not get' in message or 'missing' in message]
-
-
-@pytest.mark.parametrize('what', ['open', 'reset', 'close'])
-def test_adapter_hangs(sim, daemon, journald, published, what):
-    """In a system call that does not return. The others are let go as ever."""
-    bystander = Bystander(sim, published)
-    sim.add(A, fid=0x10, **{**FAST, f'{what}_ms': FOREVER_MS})
-    daemon.start('--policy=claim', **TO_JOURNAL)
-    bystander.check()
-    sim.wait(A, 'held=1')
-    if what == 'reset':
-        sim.error(A, pec=2)
-        sim.wait(A, 'resets=1')
-    sim.error(ADDRESS, pec=7)
-    begin_to_stop(daemon)
-    assert daemon.wait_exit(STOP_SECONDS) == 0
-    daemon.notify.forget()
-    check_free(sim, ADDRESS)
-    sim.wait(A, 'held=0')
-    told(journald, '1 devices are not closed yet, ending all the same')
-    check_rest(journald, 3 if what == 'reset' else 2)
 
 
 def test_journald_comes_late(sim, daemon, journald, monitor):

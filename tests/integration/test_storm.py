@@ -22,12 +22,6 @@ GROWTH_KB = 16 * 1024
 
 
 @pytest.fixture
-def wrapped(request):
-    """Whether something slow, and of another size, is around the daemon."""
-    return bool(request.config.getoption('--daemon-wrapper'))
-
-
-@pytest.fixture
 def size(wrapped):
     return 64 if wrapped else 512
 

@@ -19,7 +19,8 @@ class Clock:
 
     def preload(self, libraries=''):
         """Environment variables of a process that has it; `libraries` are what else it preloads."""
-        return {'ZPCI_SIM_CLOCK': str(self._path), 'LD_PRELOAD': ':'.join(filter(None, [libraries, str(self._library)]))}
+        preload = ':'.join(filter(None, [libraries, str(self._library)]))
+        return {'ZPCI_SIM_CLOCK': str(self._path), 'LD_PRELOAD': preload}
 
     def set(self, seconds):
         """How much it is ahead of ours."""

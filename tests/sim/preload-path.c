@@ -81,38 +81,28 @@ statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx
         return r;
 }
 
-static ssize_t name_device(char *name) {
-        static const char device[] = "anon_inode:[vfio-device]";
-
-        memcpy(name, device, sizeof(device) - 1);
-        return sizeof(device) - 1;
-}
-
 /*
- * Whether an fd of ours is a group's device. One that was opened in another mount namespace, as by a
- * former run of a service, has a name without the beginning.
+ * The name of an open file: without the testbed, and of a group's device what the kernel says. What was
+ * opened in a mount namespace that is gone, as that of a sandboxed service that ended, has no testbed in
+ * front of its name any more.
  */
-static bool is_device_link(Sim *sim, const char *path) {
-        char end;
-        SimRef ref;
-        int fd;
-
-        return sscanf(path, "/proc/self/fd/%d%c", &fd, &end) == 1 && sim_identify(sim, fd, &ref) &&
-               ref.node == SIM_NODE_DEVICE;
-}
-
-/* The name of an open file: without the testbed, and of a group's device what the kernel says. */
 static ssize_t rename_link(const Sim *sim, char *name, ssize_t n) {
+        static const char device[] = "anon_inode:[vfio-device]";
         size_t prefix = strlen(sim->dir);
+        const char *rest;
 
-        if (n <= (ssize_t) prefix || strncmp(name, sim->dir, prefix) != 0)
-                return n;
         name[n] = '\0';
-        if (strncmp(name + prefix, "/dev/", 5) == 0) {
-                memmove(name, name + prefix, (size_t) n - prefix);
-                return n - (ssize_t) prefix;
+        rest = strncmp(name, sim->dir, prefix) == 0 ? name + prefix : name;
+        if (rest != name && strncmp(rest, "/dev/", 5) == 0) {
+                n -= (ssize_t) prefix;
+                memmove(name, rest, (size_t) n);
+                return n;
         }
-        return strncmp(name + prefix, "/sim/device/", 12) == 0 ? name_device(name) : n;
+        if (strncmp(rest, "/sim/device/", 12) == 0) {
+                memcpy(name, device, sizeof(device) - 1);
+                return sizeof(device) - 1;
+        }
+        return n;
 }
 
 /* The testbed, if this may be a link below /proc. */
@@ -134,7 +124,7 @@ static ssize_t read_link(ReadLink next, int dir, const char *path, char *buf, si
         n = next(dir, path, name, sizeof(name) - 1);
         if (n < 0)
                 return n;
-        n = is_device_link(sim, path) ? name_device(name) : rename_link(sim, name, n);
+        n = rename_link(sim, name, n);
         if ((size_t) n > size)
                 n = (ssize_t) size;
         memcpy(buf, name, (size_t) n);
