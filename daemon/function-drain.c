@@ -212,6 +212,20 @@ void function_drain_rest(Function *f) {
                 (void) function_drain(f);
 }
 
+bool function_is_undrained(const Function *f) {
+        struct pollfd errors = { .events = POLLIN };
+
+        assert(f);
+
+        if (!f->device)
+                return f->activity == FUNCTION_OPENING;
+        if (f->more_source && sd_event_source_get_enabled(f->more_source, NULL) > 0)
+                return true;
+
+        errors.fd = vfio_error_fd(f->device);
+        return poll(&errors, 1, 0) > 0;
+}
+
 /* After a drain in the event loop: what follows from it. */
 static void function_drained(Function *f, int result) {
         /* To close the device would throw away the record that there was no memory for. */

@@ -244,6 +244,8 @@ void function_gone(Function *function);
  * open until the function is freed.
  */
 void function_stop(Function *function);
+/* Whether there may be records in the queue of its device, or of one that is just being opened. */
+bool function_is_undrained(const Function *function);
 /* Right before the end: what is queued by now is drained, if the device is still open. */
 void function_drain_rest(Function *function);
 /*

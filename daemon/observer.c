@@ -91,14 +91,22 @@ void observer_read_ring(Observer *o) {
                 }
 }
 
-/* A device that is being opened may have the record of a waiting account in its queue. */
-static void observer_defer_opening(Observer *o, uint64_t now) {
-        for (size_t i = 0; i < registry_size(o->registry); i++) {
-                const Function *f = registry_get(o->registry, i);
+/* A device that is being opened may have the record of an account in its queue. So may one that has
+ * yet to be drained, and where something has to go before its time, others go first. */
+static bool observer_may_drain(const Observer *o, uint32_t fid) {
+        const Function *f = registry_by_fid(o->registry, fid);
 
-                if (f->activity == FUNCTION_OPENING)
-                        pairing_defer(o->pairing, f->sysfs.fid, now);
-        }
+        return f && (f->activity == FUNCTION_OPENING ||
+                     (pairing_overflows(o->pairing) && function_is_undrained(f)));
+}
+
+static bool observer_next_due(Observer *o, uint64_t now, PairingAccount *ret) {
+        uint32_t fid;
+
+        while (pairing_is_due(o->pairing, now, &fid) && observer_may_drain(o, fid) &&
+               pairing_defer(o->pairing, fid, now))
+                ;
+        return pairing_due(o->pairing, now, ret);
 }
 
 /*
@@ -114,7 +122,7 @@ static void observer_note_progress(Observer *o) {
 static void observer_publish_due(Observer *o, uint64_t now) {
         PairingAccount account;
 
-        while (pairing_due(o->pairing, now, &account))
+        while (observer_next_due(o, now, &account))
                 observer_publish(o, &account, false);
         observer_note_progress(o);
 }
@@ -130,7 +138,6 @@ void observer_make_room(Observer *o) {
 void observer_time_is_up(Observer *o, uint64_t now) {
         (void) observer_hear_witness(o, false);
         observer_read_ring(o);
-        observer_defer_opening(o, now);
         observer_publish_due(o, now);
 }
 
@@ -154,7 +161,7 @@ static int on_post(sd_event_source *source, void *userdata) {
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
-                observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
+                observer_note_progress(o);
                 (void) sd_event_source_set_enabled(o->timer, SD_EVENT_OFF);
                 return 0;
         }

@@ -23,6 +23,7 @@ typedef struct Error {
         struct ErrorList *in;   /* a list of Pairing; NULL at first */
         PairingAccount account; /* the richest so far */
         unsigned expected;      /* BIT()s of the sources that may still tell it */
+        bool deferred;          /* it waits longer than most */
         bool exact;             /* no line that is younger than the account belongs to it */
         uint64_t until_usec;    /* until when it waits or is remembered */
 } Error;

@@ -126,9 +126,10 @@ uint64_t pairing_oldest_witness(const Pairing *pairing);
 
 /*
  * Keeps the accounts of fid waiting: its device is just being opened or closed, and a record of
- * the error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec.
+ * the error may still lie in its queue. They wait PAIRING_WAIT_USEC more from now_usec. Returns
+ * whether the time of one of them was up, or one was deferred for the first time.
  */
-void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
+bool pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 
 /*
  * Takes out one account of fid that waits, oldest first: no richer one can come any more. Returns
@@ -137,11 +138,14 @@ void pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec);
 bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAccount *ret);
 
 /*
- * Takes out one account whose time is up at now_usec, oldest first. Returns true if there was one.
- * To be called when all that has come was taken in: a timer for it has a lower priority than the
- * sources.
+ * Takes out one account whose time is up at now_usec, oldest first; or, where more waits than there
+ * is room for, the one whose time would be up first, and those that were deferred last. Returns true
+ * if there was one. To be called when all that has come was taken in: a timer for it has a lower
+ * priority than the sources.
  */
 bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret);
+/* Whose account that would be. Returns false if there is none. */
+bool pairing_is_due(const Pairing *pairing, uint64_t now_usec, uint32_t *ret_fid);
 /* Whether more waits than there is room for: then pairing_due() has something, whatever the time. */
 bool pairing_overflows(const Pairing *pairing);
 /*

@@ -64,9 +64,10 @@ static bool is_vfio_of_function(char *path) {
  * A name in /proc/devices would prove nothing: CUSE registers any. Without DONT_SYNC, a file of FUSE
  * would have its server asked.
  */
-static bool fd_is_cdev(int fd) {
+static bool fd_is_cdev(int fd, bool unbound) {
         char path[64], target[PATH_MAX];
         struct statx st;
+        int r;
 
         if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
             !S_ISCHR(st.stx_mode))
@@ -77,11 +78,12 @@ static bool fd_is_cdev(int fd) {
                         "/sys/dev/char/%" PRIu32 ":%" PRIu32,
                         st.stx_rdev_major,
                         st.stx_rdev_minor);
-        return read_link(path, target) >= 0 && is_vfio_of_function(target);
+        r = read_link(path, target);
+        return r >= 0 ? is_vfio_of_function(target) : r == -ENOENT && unbound;
 }
 
-bool vfio_is_device(int fd) {
-        return fd_is_open(fd) && (fd_is(fd, DEVICE_LINK) || fd_is_cdev(fd));
+bool vfio_is_device(int fd, bool unbound) {
+        return fd_is_open(fd) && (fd_is(fd, DEVICE_LINK) || fd_is_cdev(fd, unbound));
 }
 
 bool vfio_is_eventfd(int fd) {
@@ -97,7 +99,7 @@ int vfio_recognise(int fd, VfioDevice **ret, VfioProblem *ret_problem) {
         assert(ret_problem);
 
         *ret_problem = (VfioProblem){ 0 };
-        if (!vfio_is_device(fd))
+        if (!vfio_is_device(fd, false))
                 return vfio_problem(ret_problem, -ENOTTY, "it is no VFIO device");
 
         device = vfio_device_new();

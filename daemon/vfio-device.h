@@ -35,9 +35,10 @@ int vfio_error_learn(VfioDevice *device, VfioProblem *problem);
 
 /*
  * Whether fd looks like a VFIO device: an anonymous inode of VFIO, or a character device that sysfs
- * knows as one of a PCI function. Found out without asking it anything.
+ * knows as one of a PCI function. Found out without asking it anything. unbound: or knows not at all
+ * any more, for a function that is just being unbound is gone from there while its device is open.
  */
-bool vfio_is_device(int fd);
+bool vfio_is_device(int fd, bool unbound);
 /* One without any fd. NULL if there is no memory. */
 VfioDevice *vfio_device_new(void);
 /* Makes and installs the eventfds that it has not. Errors as vfio_open(). */

@@ -204,7 +204,7 @@ int vfio_take_back(VfioFds *fds, VfioDevice **ret, VfioProblem *ret_problem) {
         device->error_fd = TAKE_FD(fds->error);
         device->request_fd = TAKE_FD(fds->request);
 
-        if (!vfio_is_device(device->fd))
+        if (!vfio_is_device(device->fd, true))
                 return vfio_problem(ret_problem, -ENOTTY, "it is no VFIO device");
         /* It is read until it is empty. */
         if (device->error_fd >= 0 && fcntl(device->error_fd, F_SETFL, O_NONBLOCK) < 0)

@@ -39,7 +39,7 @@ SERVICE_PACE = 'RestartSec=10ms'
 STANDING = {
     'journald': ('systemd-journald.service', 'systemd-journald'),
     'dbus-daemon': ('dbus.service', 'dbus-daemon'),
-    'dbus-broker': ('dbus-broker.service', 'dbus-broker'),
+    'dbus-broker': ('dbus-broker.service', 'dbus-broker-launch'),
 }
 
 
@@ -139,7 +139,7 @@ class Faults:
     def storm(self):
         """More than a socket takes whose reader stands still. Of what the daemon does not hold: nothing is dropped."""
         function = self.random.choice([function for function in self.books.functions if function.watched])
-        for _ in range(self.random.randint(6, 12)):
+        for _ in range(self.random.randint(6, 8)):
             self.make_errors([function] * 50)
         self.done['storms'] += 1
 
@@ -268,7 +268,7 @@ class Faults:
 
     def step(self):
         weights = {
-            self.kill: 50, self.some: 8, self.burst: 8, self.storm: 2, self.restart: 5, self.reload: 3, self.stand_journald: 8,
+            self.kill: 50, self.some: 8, self.burst: 8, self.storm: 1, self.restart: 5, self.reload: 3, self.stand_journald: 8,
             self.stand_bus: 6, self.end_journald: 2, self.end_bus: 2, self.unplug: 3, self.observe: 2}
         self.random.choices(list(weights), list(weights.values()))[0]()
 

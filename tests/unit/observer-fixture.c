@@ -20,6 +20,7 @@ FakeWitness fake_witness;
 Function functions[2];
 RecordRecovery recoveries[2];
 uint16_t queued;
+bool undrained[2];
 
 int __wrap_kmsg_open(sd_event *event, uint64_t sequence, const KmsgListener *listener, Kmsg **ret);
 Kmsg *__wrap_kmsg_close(Kmsg *kmsg);
@@ -32,6 +33,7 @@ void __wrap_function_identity(const Function *function, RecordIdentity *ret);
 void __wrap_function_count_error(Function *function, const Record *record);
 void __wrap_function_set_recovery(Function *function, RecordRecovery recovery);
 void __wrap_function_drain_rest(Function *function);
+bool __wrap_function_is_undrained(const Function *function);
 int __wrap_witness_open(sd_event *event,
                         int ring_fd,
                         int counters_fd,
@@ -153,6 +155,10 @@ void __wrap_function_drain_rest(Function *function) {
                 commit(function->context->ring, function, queued);
 }
 
+bool __wrap_function_is_undrained(const Function *function) {
+        return undrained[function - functions];
+}
+
 static void open_ring(Fixture *f, int image) {
         RingOrigin origin;
 
@@ -196,6 +202,7 @@ int setup(void **state) {
                                 "000%zu:00:00.0",
                                 i + 1);
                 recoveries[i] = RECOVERY_NONE;
+                undrained[i] = false;
         }
         functions[0].device = (VfioDevice *) functions; /* nobody looks at it */
 

@@ -34,6 +34,7 @@ extern FakeWitness fake_witness;
 extern Function functions[2];        /* of the first we hold the device */
 extern RecordRecovery recoveries[2]; /* as they were set last */
 extern uint16_t queued;              /* PEC of what the first one's device has, 0 for nothing */
+extern bool undrained[2];            /* whether their devices may have records */
 
 typedef struct Fixture {
         sd_event *event;

@@ -73,6 +73,32 @@ static void test_overflow(void **state) {
         run_until(b, b->n_busy == 0);
 }
 
+static void test_undrained(void **state) {
+        Bench *b = *state;
+
+        begin(b);
+        assert_false(function_is_undrained(b->function));
+        run_until(b, b->function->activity == FUNCTION_OPENING);
+        assert_true(function_is_undrained(b->function));
+        /* There may have been an error before it was to be signalled. */
+        run_until(b, b->function->device);
+        assert_true(function_is_undrained(b->function));
+        run_until(b, !b->function->opened_now);
+        assert_false(function_is_undrained(b->function));
+
+        fake_error(2);
+        assert_true(function_is_undrained(b->function));
+        run_until(b, b->function->recovery == RECOVERY_RECOVERED);
+        run_dry(b);
+        assert_int_equal(errors(b), 1);
+        assert_false(function_is_undrained(b->function));
+
+        b->config.function.policy = POLICY_OBSERVE;
+        reconfigure(b);
+        run_until(b, b->n_busy == 0 && !b->function->device);
+        assert_false(function_is_undrained(b->function));
+}
+
 static void test_busy(void **state) {
         Bench *b = *state;
 
@@ -360,6 +386,7 @@ int main(void) {
                 TEST(test_error_and_recovery),
                 TEST(test_recovery_none),
                 TEST(test_overflow),
+                TEST(test_undrained),
                 TEST(test_busy),
                 TEST(test_open_again),
                 TEST(test_open_again_after_busy),

@@ -156,6 +156,42 @@ static void test_many(void **state) {
         assert_no_more(f);
 }
 
+/* Whose records are still to be drained waits longest, however old it is. */
+static void test_many_before_the_drain(void **state) {
+        Fixture *f = *state;
+
+        undrained[0] = true;
+        line(f, HELD, 2);
+        line(f, HELD, 3);
+        for (unsigned i = 1; i <= PAIRING_WAITING; i++)
+                line(f, SEEN, (uint16_t) (0x100 + i));
+        assert_next(f, RECORD_KMSG, SEEN, 0x101);
+        assert_next(f, RECORD_KMSG, SEEN, 0x102);
+        assert_no_more(f);
+
+        undrained[0] = false;
+        drained(f, HELD, 2);
+        drained(f, HELD, 3);
+        observer_finish(f->observer);
+        assert_next(f, RECORD_VFIO, HELD, 2);
+        assert_next(f, RECORD_VFIO, HELD, 3);
+        for (unsigned i = 3; i <= PAIRING_WAITING; i++)
+                assert_next(f, RECORD_KMSG, SEEN, (uint16_t) (0x100 + i));
+        assert_no_more(f);
+}
+
+/* If that is so of all, there is still no room for more. */
+static void test_many_and_none_is_drained(void **state) {
+        Fixture *f = *state;
+
+        undrained[0] = undrained[1] = true;
+        for (unsigned i = 1; i <= PAIRING_WAITING + 2; i++)
+                line(f, i % 2 == 0 ? HELD : SEEN, (uint16_t) (0x100 + i));
+        assert_next(f, RECORD_KMSG, SEEN, 0x101);
+        assert_next(f, RECORD_KMSG, HELD, 0x102);
+        assert_no_more(f);
+}
+
 /* That a line was read is noted once nothing waits; the next run reads those from there on again, and
  * publishes none of them twice. */
 static void test_next_run(void **state) {
@@ -236,10 +272,20 @@ static void test_lines_are_lost(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_line),           TEST(test_line_of_a_record), TEST(test_line_at_the_end),
-                TEST(test_line_of_a_loss), TEST(test_uevent),           TEST(test_strangers),
-                TEST(test_severities),     TEST(test_recovered),        TEST(test_opening),
-                TEST(test_many),           TEST(test_next_run),         TEST(test_no_kernel_log),
+                TEST(test_line),
+                TEST(test_line_of_a_record),
+                TEST(test_line_at_the_end),
+                TEST(test_line_of_a_loss),
+                TEST(test_uevent),
+                TEST(test_strangers),
+                TEST(test_severities),
+                TEST(test_recovered),
+                TEST(test_opening),
+                TEST(test_many),
+                TEST(test_next_run),
+                TEST(test_no_kernel_log),
+                TEST(test_many_before_the_drain),
+                TEST(test_many_and_none_is_drained),
                 TEST(test_lines_are_lost),
         };
 

@@ -57,6 +57,34 @@ static void test_many_waiting(void **state) {
         check_nothing(pairing);
 }
 
+/* What was deferred stays as long as there is something else to give way. */
+static void test_many_waiting_and_deferred(void **state) {
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        uint32_t fid = 0;
+
+        assert_false(pairing_is_due(pairing, START, &fid));
+        pairing_kmsg(pairing, 7, 0x2, START, START);
+        for (unsigned i = 0; i < PAIRING_WAITING; i++)
+                pairing_kmsg(pairing, 100 + i, 0x2, START, START + 1);
+        assert_true(pairing_is_due(pairing, START + 2, &fid));
+        assert_int_equal(fid, 7);
+
+        assert_true(pairing_defer(pairing, 7, START + 2));
+        assert_false(pairing_defer(pairing, 7, START + 2));
+        assert_false(pairing_defer(pairing, 8, START + 2));
+        assert_true(pairing_is_due(pairing, START + 2, &fid));
+        assert_int_equal(fid, 100);
+        assert_true(pairing_due(pairing, START + 2, &account));
+        assert_int_equal(account.fid, 100);
+        assert_false(pairing_is_due(pairing, START + 2, &fid));
+        assert_false(pairing_due(pairing, START + 2, &account));
+
+        /* Its time comes as that of the others. */
+        assert_true(pairing_is_due(pairing, START + 2 + PAIRING_WAIT_USEC, &fid));
+        assert_int_equal(fid, 7);
+}
+
 /* A caller that takes nothing out loses the oldest, and nothing worse. */
 static void test_nobody_takes(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
@@ -174,9 +202,13 @@ static void test_witness_backlog(void **state) {
 
 int main(void) {
         static const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_many_waiting),    cmocka_unit_test(test_nobody_takes),
-                cmocka_unit_test(test_many_remembered), cmocka_unit_test(test_all_told),
-                cmocka_unit_test(test_late_uevents),    cmocka_unit_test(test_witness_backlog),
+                cmocka_unit_test(test_many_waiting),
+                cmocka_unit_test(test_nobody_takes),
+                cmocka_unit_test(test_many_waiting_and_deferred),
+                cmocka_unit_test(test_many_remembered),
+                cmocka_unit_test(test_all_told),
+                cmocka_unit_test(test_late_uevents),
+                cmocka_unit_test(test_witness_backlog),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

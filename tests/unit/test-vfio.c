@@ -719,6 +719,22 @@ static void test_take_back(void **state) {
         }
 }
 
+/* Its function is being unbound, which waits for it to be closed: there may be records in its queue. */
+static void test_take_back_unbound(void **state) {
+        VfioFds fds = former(true, true);
+        VfioProblem problem;
+        VfioDevice *device;
+
+        shown.fd_link = "/dev/vfio/devices/vfio3 (deleted)";
+        shown.is_char = true;
+        shown.char_link = NULL;
+        assert_int_equal(vfio_take_back(&fds, &device, &problem), 0);
+        vfio_close(device);
+
+        /* Nobody else can have it attached any more. */
+        assert_not_recognised(-ENOTTY, "it is no VFIO device");
+}
+
 static void assert_not_taken_back(int error) {
         int before = next_fd();
         VfioFds fds = former(false, true);
@@ -742,6 +758,9 @@ static void test_take_back_fails(void **state) {
         assert_not_taken_back(-EOPNOTSUPP);
         shown.fd_link = "/dev/fuse"; /* it is asked nothing */
         kernel.info_errno = EIO;
+        assert_not_taken_back(-ENOTTY);
+        shown.is_char = true;
+        shown.char_link = "../../devices/virtual/misc/fuse";
         assert_not_taken_back(-ENOTTY);
 }
 
@@ -782,6 +801,7 @@ int main(void) {
                 cmocka_unit_test_setup(test_attach, setup_shown),
                 cmocka_unit_test_setup(test_attach_fails, setup_shown),
                 cmocka_unit_test_setup(test_take_back, setup_shown),
+                cmocka_unit_test_setup(test_take_back_unbound, setup_shown),
                 cmocka_unit_test_setup(test_take_back_fails, setup_shown),
                 cmocka_unit_test_setup(test_is_eventfd, setup_shown),
         };
