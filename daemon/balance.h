@@ -23,6 +23,9 @@
  *     the late signal of an error under way can count as one loss too many.
  * No loss is ever told unless the queue was full at this settlement or, for one signal, the last.
  *
+ * A record that the queue dropped may be known from the witness all the same. Published as one more
+ * record of the queue, before the account is settled, it is no loss.
+ *
  * The order that a crash cannot spoil: the wake-up is read into counters->wakeup, then
  * balance_signalled(); a record has counters->drained + 1 as its ordinal, is committed, then
  * balance_drained(); a loss is announced in a RECORD_LOST of RECORD_VFIO that has

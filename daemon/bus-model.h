@@ -7,6 +7,7 @@
 
 #include "inhibitor.h"
 #include "log.h"
+#include "observer.h"
 #include "polkit.h"
 #include "registry.h"
 #include "ring.h"
@@ -17,6 +18,7 @@ typedef struct BusModel {
         Inhibitors *inhibitors;
         Worker *worker;
         const Ring *ring;
+        const Observer *observer; /* NULL while there is none */
         Log *log;
         Polkit *polkit;
         unsigned n_attaching; /* Attach() calls under way */

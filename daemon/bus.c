@@ -125,6 +125,12 @@ void bus_set_registry(Bus *bus, Registry *registry) {
         bus->model.registry = registry;
 }
 
+void bus_set_observer(Bus *bus, const Observer *observer) {
+        assert(bus);
+
+        bus->model.observer = observer;
+}
+
 void bus_function_added(Bus *bus, Function *function) {
         assert(bus);
         assert(function);

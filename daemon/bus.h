@@ -15,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "log.h"
+#include "observer.h"
 #include "registry.h"
 #include "ring.h"
 
@@ -56,6 +57,9 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Bus *, bus_free);
  * of them is added, and with NULL before the registry is freed.
  */
 void bus_set_registry(Bus *bus, Registry *registry);
+
+/* Whose witness the property Witness tells of; NULL (as at first) for none. */
+void bus_set_observer(Bus *bus, const Observer *observer);
 
 /* What happens to functions of the registry: signals, if there is a bus. */
 void bus_function_added(Bus *bus, Function *function);    /* after it was added */

@@ -21,6 +21,7 @@ void config_defaults(Config *config) {
                         .limit = { .count = 5, .interval_usec = 10 * 60 * USEC_PER_SEC },
                 },
                 .records = 4096,
+                .witness = true,
         };
 }
 
@@ -78,6 +79,17 @@ static int set_records(Config *config, const char *value) {
         return 0;
 }
 
+static int set_witness(Config *config, const char *value) {
+        if (strcmp(value, "auto") == 0)
+                config->witness = true;
+        else if (strcmp(value, "off") == 0)
+                config->witness = false;
+        else
+                return -EINVAL;
+
+        return 0;
+}
+
 /* Keys that both kinds of sections have. */
 static const struct {
         const char *key;
@@ -96,6 +108,7 @@ static const struct {
         int (*set)(Config *config, const char *value);
 } daemon_keys[] = {
         { "Records", set_records },
+        { "Witness", set_witness },
 };
 
 const char *config_key(bool in_rule, size_t index) {

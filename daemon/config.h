@@ -41,6 +41,7 @@ typedef struct ConfigRule ConfigRule;
 typedef struct Config {
         FunctionConfig function; /* of functions that no section [Function …] selects */
         uint32_t records;        /* capacity of a fresh ring, RING_SLOTS_MIN … RING_SLOTS_MAX */
+        bool witness;            /* whether the eBPF program may run */
         ConfigRule *rules;       /* owned, in the order in which they were read */
         size_t n_rules;
 } Config;
@@ -52,7 +53,8 @@ typedef struct Config {
 typedef void (*ConfigComplaint)(const char *file, uint64_t line, const char *text, void *userdata);
 
 /*
- * Policy=observe, SettleSec=5, Recovery=reset, RecoveryLimit=5/10min, Records=4096, and no rules.
+ * Policy=observe, SettleSec=5, Recovery=reset, RecoveryLimit=5/10min, Records=4096, Witness=auto, and no
+ * rules.
  */
 void config_defaults(Config *config);
 

@@ -100,13 +100,40 @@ static void function_announce_loss(Function *f, uint64_t lost) {
         f->lost += lost;
 }
 
-static void function_settle_balance(Function *f) {
-        uint64_t lost = balance_lost(f->counters);
+/*
+ * Of what is missing, what somebody else saw takes its place among the records. Returns whether the
+ * rest is lost; otherwise, if patient, this is not known yet.
+ */
+static bool
+function_fill_gaps(Function *f, uint64_t (*missing)(const RingFunction *counters), bool patient) {
+        const FunctionListener *listener = &f->context->listener;
+        const Record *record;
 
+        while (listener->dropped && missing(f->counters) > 0) {
+                int r = listener->dropped(
+                        f, f->counters->drained + 1, patient, &record, listener->userdata);
+
+                if (r <= 0)
+                        return r == 0;
+                balance_drained(f->counters);
+                function_note_error(f, record);
+        }
+
+        return true;
+}
+
+/* Returns 0, or 1 if it is to be tried again. */
+static int function_settle_balance(Function *f, bool patient) {
+        uint64_t lost;
+
+        if (!function_fill_gaps(f, balance_lost, patient))
+                return 1;
+        lost = balance_lost(f->counters);
         if (lost > 0)
                 function_announce_loss(f, lost);
         (void) balance_settle(f->counters, f->opened_now);
         f->opened_now = false;
+        return 0;
 }
 
 void function_announce_rest(Function *f) {
@@ -114,6 +141,7 @@ void function_announce_rest(Function *f) {
 
         assert(f);
 
+        (void) function_fill_gaps(f, balance_rest, false);
         rest = balance_rest(f->counters);
         if (rest == 0)
                 return;
@@ -122,15 +150,13 @@ void function_announce_rest(Function *f) {
         (void) balance_settle(f->counters, false);
 }
 
-static int function_drain_burst(Function *f) {
+static int function_drain_burst(Function *f, bool patient) {
         bool seen_empty = false;
         int r;
 
         for (unsigned n = 0; n < DRAIN_BURST; n++) {
-                if (!function_read_signals(f) && seen_empty) {
-                        function_settle_balance(f);
-                        return 0;
-                }
+                if (!function_read_signals(f) && seen_empty)
+                        return function_settle_balance(f, patient);
 
                 while ((r = function_drain_one(f)) > 0)
                         if (++n >= DRAIN_BURST)
@@ -153,17 +179,14 @@ static void function_notify_owner(Function *f) {
                 (void) eventfd_write(f->owner.notify_fd, 1);
 }
 
-int function_drain(Function *f) {
+static int function_drain_or_wait(Function *f, bool patient) {
         uint64_t drained;
         int r;
-
-        assert(f);
-        assert(f->device);
 
         /* Before the first record is out of the kernel: a crash may come right after it. */
         drained = f->counters->drained;
         RING_STORE(f->counters->owes, 1);
-        r = function_drain_burst(f);
+        r = function_drain_burst(f, patient);
         function_settle_debt(f);
 
         if (f->counters->drained == drained)
@@ -173,6 +196,13 @@ int function_drain(Function *f) {
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
         }
         return r;
+}
+
+int function_drain(Function *f) {
+        assert(f);
+        assert(f->device);
+
+        return function_drain_or_wait(f, false);
 }
 
 void function_drain_rest(Function *f) {
@@ -230,7 +260,7 @@ static int on_errors_signalled(sd_event_source *source, int fd, uint32_t revents
 
         assert(f);
 
-        function_drained(f, function_drain(f));
+        function_drained(f, function_drain_or_wait(f, true));
         return 0;
 }
 
@@ -239,7 +269,7 @@ static int on_more(sd_event_source *source, uint64_t usec, void *userdata) {
 
         assert(f);
 
-        function_drained(f, function_drain(f));
+        function_drained(f, function_drain_or_wait(f, true));
         return 0;
 }
 

@@ -46,6 +46,16 @@ typedef enum FunctionChange {
 
 typedef struct FunctionListener {
         /*
+         * The kernel's queue dropped an error of the function. Returns 1 and the record of it with this
+         * ordinal, committed, if somebody else saw it; 0 if nobody did, and it is lost. If patient, also
+         * -EAGAIN: this is known in a later turn of the event loop only. May be NULL itself.
+         */
+        int (*dropped)(Function *function,
+                       uint64_t ordinal,
+                       bool patient,
+                       const Record **ret,
+                       void *userdata);
+        /*
          * The fields have their new values already: sd-bus reads them back while it builds the
          * signal.
          */

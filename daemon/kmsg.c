@@ -215,6 +215,9 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         const KmsgListener *listener = kmsg->listener;
         int r;
 
+        if (listener->ready && !listener->ready(listener->userdata))
+                return 0;
+
         /* What is left after a batch wakes us up again. */
         r = kmsg_read_batch(kmsg, fd, KMSG_BATCH);
         if (r < 0) {

@@ -9,6 +9,7 @@
  * too, but not with facility 0, so only lines of facility 0 count.
  */
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "parse.h"
@@ -26,6 +27,9 @@ typedef struct KmsgError {
 
 /* Of the callbacks only failed() may close the Kmsg. */
 typedef struct KmsgListener {
+        /* Whether lines can be taken in now; otherwise it is asked again in a later turn of the event
+         * loop. May be NULL. Not for kmsg_catch_up(). */
+        bool (*ready)(void *userdata);
         /* An error of a PCI function was reported. */
         void (*error)(const KmsgError *error, void *userdata);
         /* The kernel overwrote count lines before they were read. */

@@ -20,7 +20,7 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
         }
 
         if (what & FUNCTION_DRAINED_LAST)
-                observer_hasten(m->observer, f);
+                observer_closing(m->observer, f);
         if (what & FUNCTION_CHANGED_MEMORY)
                 manager_hand_over_soon(m);
         if (what & FUNCTION_ANSWERS)
@@ -33,6 +33,13 @@ static void on_function_changed(Function *f, FunctionChange what, void *userdata
         bus_function_changed(m->bus, f, what);
         if (what & FUNCTION_CHANGED_STATE)
                 manager_status_changed(m);
+}
+
+static int on_function_dropped(
+        Function *f, uint64_t ordinal, bool patient, const Record **ret, void *userdata) {
+        Manager *m = userdata;
+
+        return observer_dropped(m->observer, f, ordinal, patient, ret);
 }
 
 static void on_inhibitors_changed(Inhibitors *inhibitors, void *userdata) {
@@ -233,7 +240,11 @@ int manager_catch_signals(Manager *m) {
 }
 
 void manager_listen(Manager *m) {
-        m->context.listener = (FunctionListener){ .changed = on_function_changed, .userdata = m };
+        m->context.listener = (FunctionListener){
+                .dropped = on_function_dropped,
+                .changed = on_function_changed,
+                .userdata = m,
+        };
         m->inhibitors_listener = (InhibitorsListener){
                 .changed = on_inhibitors_changed,
                 .userdata = m,

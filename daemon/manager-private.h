@@ -65,6 +65,12 @@ int manager_take_over(Manager *manager);
 void manager_hand_over_soon(Manager *manager);
 void manager_hand_over(Manager *manager);
 
+/*
+ * Listens to the witness, by what its loader left with the service manager; or says why not. If it
+ * is switched off, that is left there to be removed, which ends it.
+ */
+void manager_watch_witness(Manager *manager);
+
 /* Fills in the listeners. */
 void manager_listen(Manager *manager);
 /* SIGTERM and SIGINT stop, SIGHUP reloads. Returns 0 or a negative errno. */

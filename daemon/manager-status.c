@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "manager-private.h"
@@ -47,7 +48,7 @@ void manager_say_start(Manager *m) {
                 if (registry_get(m->registry, i)->facts.policy == POLICY_OBSERVE)
                         observed++;
 
-        if (observed > 0)
+        if (observed > 0 && strcmp(observer_witness(m->observer), "active") != 0)
                 log_notice(
                         m->log,
                         "%zu VFIO-bound functions are only observed: their errors are published "

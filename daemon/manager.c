@@ -102,6 +102,7 @@ static int manager_make_parts(Manager *m) {
         if (r < 0)
                 return log_error(m->log, r, "Cannot make the connection to the system bus");
         bus_set_registry(m->bus, m->registry);
+        bus_set_observer(m->bus, m->observer);
         return 0;
 }
 
@@ -211,7 +212,8 @@ void manager_start(Manager *m) {
                 return;
         }
 
-        /* Lines of the kernel log are held against the functions that there are. */
+        /* What is seen and logged is held against the functions that there are. */
+        manager_watch_witness(m);
         observer_watch_kernel_log(m->observer);
 
         m->started = true;

@@ -1,27 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
-#include <systemd/sd-id128.h>
 
-#include "kmsg.h"
-#include "observer.h"
-#include "pairing.h"
+#include "observer-private.h"
 #include "pec.h"
-
-struct Observer {
-        const FunctionContext *context;
-        Registry *registry;
-        Pairing *pairing;
-        Kmsg *kmsg;
-        KmsgListener kmsg_listener;
-        sd_id128_t boot_id;
-        uint64_t kmsg_sequence; /* how far the kernel log was read */
-        uint64_t cursor;        /* in the ring: records that were taken into account */
-        sd_event_source *post_source;
-        sd_event_source *timer;
-};
 
 /*
  * Whether whoever holds the function now owes its recovery. The kernel tells of its own, and we of
@@ -33,12 +16,34 @@ static bool observer_is_holders(const Function *f, const PairingAccount *account
         return !f->device && severity != PEC_INFORMATIONAL && severity != PEC_PERMANENT;
 }
 
-/* settled: the recovery of the function is told by itself. */
-static void observer_publish(Observer *o, const PairingAccount *account, bool settled) {
-        Function *f = registry_by_fid(o->registry, account->fid);
+const Record *
+observer_commit(Observer *o, Function *f, const PairingAccount *account, uint64_t ordinal) {
         Ring *ring = o->context->ring;
         RecordIdentity identity;
         Record *record;
+
+        function_identity(f, &identity);
+        record = ring_reserve(ring, RECORD_ERROR, &identity);
+        record->source = (uint8_t) account->source;
+        if (account->detailed) {
+                record->interface = RECORD_CCDF;
+                record->raw_size = sizeof(account->raw);
+                memcpy(record->raw, account->raw, sizeof(account->raw));
+        } else
+                record->pec = account->pec;
+        record->witness = account->number;
+        record->dropped = ordinal > 0;
+        record->ordinal = ordinal;
+        /* When it happened, not when we stopped waiting for a richer account. */
+        record->realtime_usec -= record->monotonic_usec - account->time_usec;
+        record->monotonic_usec = account->time_usec;
+        ring_commit(ring, record);
+        return record;
+}
+
+/* settled: the recovery of the function is told by itself. */
+static void observer_publish(Observer *o, const PairingAccount *account, bool settled) {
+        Function *f = registry_by_fid(o->registry, account->fid);
 
         /*
          * Functions of host drivers, and those that are ignored, are not ours to tell of. Judged
@@ -48,31 +53,42 @@ static void observer_publish(Observer *o, const PairingAccount *account, bool se
         if (!f)
                 return;
 
-        function_identity(f, &identity);
-        record = ring_reserve(ring, RECORD_ERROR, &identity);
-        record->source = (uint8_t) account->source;
-        record->pec = account->pec;
-        /* When it happened, not when we stopped waiting for a richer account. */
-        record->realtime_usec -= record->monotonic_usec - account->time_usec;
-        record->monotonic_usec = account->time_usec;
-        ring_commit(ring, record);
-        function_count_error(f, record);
+        function_count_error(f, observer_commit(o, f, account, 0));
 
         if (!settled && observer_is_holders(f, account))
                 function_set_recovery(f, RECOVERY_LEFT_TO_HOLDER);
 }
 
-/* Takes in the records that were drained since. */
-static void observer_read_ring(Observer *o) {
+PairingAccount observer_account_of(const Record *record) {
+        PairingAccount account = {
+                .source = (RecordSource) record->source,
+                .fid = record->identity.fid,
+                .pec = record_pec(record),
+                .number = record->position,
+                .time_usec = record->monotonic_usec,
+        };
+        CcdfError error;
+
+        if (record_ccdf(record, &error) >= 0) {
+                account.detailed = true;
+                memcpy(account.raw, record->raw, sizeof(account.raw));
+        }
+        return account;
+}
+
+void observer_read_ring(Observer *o) {
+        Ring *ring = o->context->ring;
         const Record *record;
         uint64_t missed;
 
-        while ((record = ring_next(o->context->ring, &o->cursor, &missed)))
-                if (record->kind == RECORD_ERROR && record->source == RECORD_VFIO)
-                        pairing_vfio(o->pairing,
-                                     record->identity.fid,
-                                     record_pec(record),
-                                     record->monotonic_usec);
+        while ((record = ring_next(ring, &o->cursor, &missed)))
+                if (record->kind == RECORD_ERROR && record->source == RECORD_VFIO) {
+                        PairingAccount account = observer_account_of(record);
+                        uint64_t witness = pairing_vfio(o->pairing, &account);
+
+                        if (witness > 0)
+                                ring_set_witness(ring, record->position, witness);
+                }
 }
 
 /* A device that is being opened may have the record of an account in its queue. So may one that has
@@ -81,7 +97,7 @@ static bool observer_may_drain(const Observer *o, uint32_t fid) {
         const Function *f = registry_by_fid(o->registry, fid);
 
         return f && (f->activity == FUNCTION_OPENING ||
-                     (pairing_next_usec(o->pairing) == 0 && function_is_undrained(f)));
+                     (pairing_overflows(o->pairing) && function_is_undrained(f)));
 }
 
 static bool observer_next_due(Observer *o, uint64_t now, PairingAccount *ret) {
@@ -93,19 +109,36 @@ static bool observer_next_due(Observer *o, uint64_t now, PairingAccount *ret) {
         return pairing_due(o->pairing, now, ret);
 }
 
-/* A line counts as read once nothing that it said can be lost with this process. */
+/*
+ * What the witness and the kernel log told counts as read once nothing of it can be lost with this
+ * process.
+ */
 static void observer_note_progress(Observer *o) {
+        observer_release_witness(o);
         if (o->kmsg_sequence != UINT64_MAX && pairing_next_usec(o->pairing) == UINT64_MAX)
                 ring_set_kmsg_sequence(o->context->ring, o->boot_id.bytes, o->kmsg_sequence);
 }
 
-static void observer_time_is_up(Observer *o, uint64_t now) {
+static void observer_publish_due(Observer *o, uint64_t now) {
         PairingAccount account;
 
-        observer_read_ring(o);
         while (observer_next_due(o, now, &account))
                 observer_publish(o, &account, false);
         observer_note_progress(o);
+}
+
+void observer_make_room(Observer *o) {
+        if (!pairing_overflows(o->pairing))
+                return;
+
+        observer_read_ring(o);
+        observer_publish_due(o, now_usec(CLOCK_MONOTONIC));
+}
+
+void observer_time_is_up(Observer *o, uint64_t now) {
+        (void) observer_hear_witness(o, false);
+        observer_read_ring(o);
+        observer_publish_due(o, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -124,6 +157,7 @@ static int on_post(sd_event_source *source, void *userdata) {
         assert(o);
 
         observer_read_ring(o);
+        observer_release_witness(o);
 
         next = pairing_next_usec(o->pairing);
         if (next == UINT64_MAX) {
@@ -153,6 +187,8 @@ int observer_new(const FunctionContext *context, Registry *registry, Observer **
                 .registry = registry,
                 .cursor = ring_head(context->ring),
                 .kmsg_sequence = UINT64_MAX,
+                .started_usec = now_usec(CLOCK_MONOTONIC),
+                .witness_state = "not-started",
         };
 
         r = pairing_new(&o->pairing);
@@ -191,6 +227,8 @@ Observer *observer_free(Observer *o) {
                 return NULL;
 
         o->kmsg = kmsg_close(o->kmsg);
+        o->witness = witness_close(o->witness);
+        free(o->settled);
         (void) sd_event_source_disable_unref(o->post_source);
         (void) sd_event_source_disable_unref(o->timer);
         o->pairing = pairing_free(o->pairing);
@@ -198,93 +236,9 @@ Observer *observer_free(Observer *o) {
         return NULL;
 }
 
-static void on_kmsg_error(const KmsgError *error, void *userdata) {
-        Observer *o = userdata;
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
-
-        pairing_kmsg(o->pairing, error->fid, error->pec, error->monotonic_usec, now);
-
-        /* The rest of a long log comes before the timer: what there is no room for goes now. (What has
-         * waited its time does not: its record may be drained before the timer has its turn.) */
-        if (pairing_next_usec(o->pairing) == 0)
-                observer_time_is_up(o, now);
-}
-
-static void on_kmsg_overrun(uint64_t count, void *userdata) {
-        Observer *o = userdata;
-
-        (void) log_warning(
-                o->context->log,
-                0,
-                "The kernel log was overwritten before it was read, %" PRIu64
-                " lines are lost; errors of functions that are not held may be among them",
-                count);
-}
-
-static void on_kmsg_progress(uint64_t sequence, void *userdata) {
-        Observer *o = userdata;
-
-        o->kmsg_sequence = sequence;
-}
-
-static void on_kmsg_failed(int error, void *userdata) {
-        Observer *o = userdata;
-
-        (void) log_warning(
-                o->context->log,
-                error,
-                "Cannot read the kernel log any more; errors of functions that are not held are "
-                "published without a code, from uevents");
-        o->kmsg = kmsg_close(o->kmsg);
-}
-
-/*
- * The former run may have ended between the publication of an error and the note that its line was
- * read: while anything waits, nothing is noted. So lines may come that belong to records in the
- * ring, and uevents that udevd is late with. (Where there are no lines, a uevent may be all that
- * tells of an error: that it is told is worth more there than that it is told once.)
- */
-static void observer_remember_former(Observer *o) {
-        uint64_t now = now_usec(CLOCK_MONOTONIC), cursor = 0, missed;
-        const Record *record;
-
-        while (cursor < o->cursor && (record = ring_next(o->context->ring, &cursor, &missed)))
-                if (record->kind == RECORD_ERROR &&
-                    (record->source == RECORD_VFIO || record->source == RECORD_KMSG))
-                        pairing_former(o->pairing,
-                                       record->identity.fid,
-                                       record_pec(record),
-                                       record->monotonic_usec,
-                                       now);
-}
-
-void observer_watch_kernel_log(Observer *o) {
-        uint64_t sequence;
-        int r;
-
-        assert(o);
-
-        o->kmsg_listener = (KmsgListener){
-                .error = on_kmsg_error,
-                .overrun = on_kmsg_overrun,
-                .progress = on_kmsg_progress,
-                .failed = on_kmsg_failed,
-                .userdata = o,
-        };
-
-        sequence = ring_kmsg_sequence(o->context->ring, o->boot_id.bytes);
-        r = kmsg_open(o->context->event, sequence, &o->kmsg_listener, &o->kmsg);
-        if (r < 0)
-                (void) log_warning(
-                        o->context->log,
-                        r,
-                        "Cannot read the kernel log (/dev/kmsg; needs CAP_SYSLOG); errors of functions "
-                        "that are not held are published without a code, from uevents");
-        else
-                observer_remember_former(o);
-}
-
+/* The witness first: it has heard of an error before its line is written. */
 static void observer_catch_up(Observer *o) {
+        (void) observer_hear_witness(o, false);
         if (o->kmsg)
                 kmsg_catch_up(o->kmsg);
 }
@@ -326,6 +280,15 @@ void observer_uevent(Observer *o, const char *address, UeventError error) {
                 f, error == UEVENT_SUCCESSFUL_RECOVERY ? RECOVERY_RECOVERED : RECOVERY_FAILED);
 }
 
+void observer_closing(Observer *o, Function *function) {
+        assert(o);
+
+        /* It is drained once more right before it is closed, and what it tells then the witness may have
+         * seen already. Whatever happens, the account stays with the witness until there is a record. */
+        if (!o->witness)
+                observer_hasten(o, function);
+}
+
 void observer_hasten(Observer *o, Function *function) {
         assert(o);
         assert(function);
@@ -337,6 +300,14 @@ void observer_hasten(Observer *o, Function *function) {
         observer_publish_waiting(o, function->sysfs.fid);
 }
 
+/*
+ * Its device goes over to the next run, and an error may just be on its way into the queue: seen by
+ * the witness, and drained by that run, which hears once more what is not released.
+ */
+static bool observer_leaves_to_next_run(const Observer *o, const Function *f) {
+        return o->witness && o->context->restarts && f->device;
+}
+
 void observer_finish(Observer *o) {
         assert(o);
 
@@ -345,6 +316,13 @@ void observer_finish(Observer *o) {
         observer_catch_up(o);
         for (size_t i = 0; i < registry_size(o->registry); i++)
                 function_drain_rest(registry_get(o->registry, i));
-        for (size_t i = 0; i < registry_size(o->registry); i++)
-                observer_publish_waiting(o, registry_get(o->registry, i)->sysfs.fid);
+        for (size_t i = 0; i < registry_size(o->registry); i++) {
+                const Function *f = registry_get(o->registry, i);
+
+                if (!observer_leaves_to_next_run(o, f))
+                        observer_publish_waiting(o, f->sysfs.fid);
+        }
+
+        observer_read_ring(o);
+        observer_note_progress(o);
 }

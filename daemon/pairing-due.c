@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-#include "pairing-private.h"
+#include "pairing-error.h"
+#include "pec.h"
 
 bool pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
         bool deferred = false;
@@ -10,34 +11,15 @@ bool pairing_defer(Pairing *pairing, uint32_t fid, uint64_t now_usec) {
 
         assert(pairing);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->fid != fid || !error->waiting)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.fid != fid)
                         continue;
                 deferred |= !error->deferred || error->until_usec <= now_usec;
                 error->deferred = true;
-                error_wait(pairing, error, now_usec);
+                pairing_wait(pairing, error, now_usec);
         }
 
         return deferred;
-}
-
-static bool pairing_overflows(const Pairing *pairing) {
-        return pairing->n_waiting > PAIRING_WAITING;
-}
-
-/* Nothing waits for a richer account any more: it would be a second record. A uevent can still be
- * superfluous. */
-static void
-pairing_take_out(Pairing *pairing, Error *error, uint64_t now_usec, PairingAccount *ret) {
-        *ret = (PairingAccount){
-                .source = error->source,
-                .fid = error->fid,
-                .pec = error->pec,
-                .time_usec = error->time_usec,
-        };
-
-        error->expected &= BIT(RECORD_UEVENT);
-        error_settle(pairing, error, now_usec);
 }
 
 bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAccount *ret) {
@@ -46,9 +28,9 @@ bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAcco
         assert(pairing);
         assert(ret);
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->fid == fid && error->waiting) {
-                        pairing_take_out(pairing, error, now_usec, ret);
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.fid == fid) {
+                        pairing_publish(pairing, error, now_usec, ret);
                         return true;
                 }
         }
@@ -56,13 +38,50 @@ bool pairing_take(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAcco
         return false;
 }
 
+bool pairing_take_dropped(Pairing *pairing, uint32_t fid, uint64_t now_usec, PairingAccount *ret) {
+        Error *error;
+
+        assert(pairing);
+        assert(ret);
+
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                /* What is no error never comes near the queue. */
+                if (error->account.fid == fid && error->account.source == RECORD_WITNESS &&
+                    pec_describe(error->account.pec).severity != PEC_INFORMATIONAL)
+                        break;
+        }
+        if (!error)
+                return false;
+
+        pairing_publish(pairing, error, now_usec, ret);
+        return true;
+}
+
+uint64_t pairing_oldest_witness(const Pairing *pairing) {
+        uint64_t oldest = UINT64_MAX;
+        Error *error;
+
+        assert(pairing);
+
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->account.source == RECORD_WITNESS && error->account.number < oldest)
+                        oldest = error->account.number;
+        }
+
+        return oldest;
+}
+
+bool pairing_overflows(const Pairing *pairing) {
+        assert(pairing);
+
+        return pairing->n_waiting > PAIRING_WAITING;
+}
+
 /* What was deferred gives way last: its record may be drained any moment. */
 static Error *pairing_first_due(const Pairing *pairing, uint64_t now_usec) {
         Error *error, *first = NULL;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (!error->waiting)
-                        continue;
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
                 if (error->until_usec <= now_usec)
                         return error;
                 if (!first || error->deferred < first->deferred ||
@@ -85,7 +104,7 @@ bool pairing_due(Pairing *pairing, uint64_t now_usec, PairingAccount *ret) {
         if (!error)
                 return false;
 
-        pairing_take_out(pairing, error, now_usec, ret);
+        pairing_publish(pairing, error, now_usec, ret);
         return true;
 }
 
@@ -99,7 +118,7 @@ bool pairing_is_due(const Pairing *pairing, uint64_t now_usec, uint32_t *ret_fid
         if (!error)
                 return false;
 
-        *ret_fid = error->fid;
+        *ret_fid = error->account.fid;
         return true;
 }
 
@@ -112,8 +131,8 @@ uint64_t pairing_next_usec(const Pairing *pairing) {
         if (pairing_overflows(pairing))
                 return 0;
 
-        TAILQ_FOREACH(error, &pairing->errors, list) {
-                if (error->waiting && error->until_usec < next)
+        TAILQ_FOREACH(error, &pairing->waiting, list) {
+                if (error->until_usec < next)
                         next = error->until_usec;
         }
 

@@ -71,7 +71,7 @@ typedef struct Record {
         uint64_t realtime_usec;  /* CLOCK_REALTIME */
         uint64_t monotonic_usec; /* CLOCK_MONOTONIC of the same moment */
         uint64_t lost;           /* RECORD_LOST: how many */
-        uint64_t ordinal;        /* RECORD_VFIO: which record or signal, see balance.h */
+        uint64_t ordinal;        /* which record or signal, see balance.h; 0 of others */
         uint32_t state;          /* ring.c's: whether it is reserved or committed */
         uint8_t kind;            /* RecordKind */
         uint8_t source;          /* RecordSource */
@@ -85,7 +85,9 @@ typedef struct Record {
         uint32_t reserved2;
         uint64_t last_sequence; /* ring.c's: of the newest error up to here, this entry included */
         uint64_t lost_sum;      /* ring.c's: sum of lost up to here, this entry included */
-        uint64_t reserved3[3];
+        uint64_t
+                witness; /* number of the witness's account of this error, 0 if there is none (yet) */
+        uint64_t reserved3[2];
         uint64_t feature; /* struct vfio_device_feature, where a kernel wants it before the data */
         uint8_t raw[RECORD_RAW_SIZE];
 } Record;

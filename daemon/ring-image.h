@@ -39,7 +39,8 @@ typedef struct RingHeader {
         uint64_t cursors[_RING_READER_ROOM];
         uint8_t boot_id[16];
         uint64_t kmsg_sequence; /* UINT64_MAX if boot_id says nothing */
-        uint8_t spare[RING_HEADER_SIZE - 208];
+        uint64_t witness_lost;
+        uint8_t spare[RING_HEADER_SIZE - 216];
 } RingHeader;
 
 typedef struct RingImage {
@@ -52,7 +53,7 @@ _Static_assert(offsetof(RingHeader, version) == 8, "every version has it here");
 _Static_assert(offsetof(RingHeader, stream_id) == 32, "no holes in the header");
 _Static_assert(offsetof(RingHeader, head) == 48, "no holes in the header");
 _Static_assert(offsetof(RingHeader, boot_id) == 184, "no holes in the header");
-_Static_assert(offsetof(RingHeader, spare) == 208, "no holes in the header");
+_Static_assert(offsetof(RingHeader, spare) == 216, "no holes in the header");
 _Static_assert(sizeof(RingHeader) == RING_HEADER_SIZE, "the header is a page");
 _Static_assert(sizeof(RingImage) == RING_HEADER_SIZE + RING_FUNCTIONS * sizeof(RingFunction),
                "the slots follow the counters at once");

@@ -134,7 +134,7 @@ static void ring_mend_counters(Ring *ring) {
         RingFunction *function;
         uint64_t balanced;
 
-        if (!newest || newest->source != RECORD_VFIO || newest->ordinal == 0)
+        if (!newest || newest->ordinal == 0)
                 return;
 
         function = ring_find_function(ring, newest->identity.fid);

@@ -253,3 +253,23 @@ void ring_set_kmsg_sequence(Ring *ring, const uint8_t boot_id[16], uint64_t sequ
         }
         RING_STORE(header->kmsg_sequence, sequence);
 }
+
+void ring_set_witness(Ring *ring, uint64_t position, uint64_t number) {
+        assert(ring);
+        assert(position > 0 && position <= ring_head(ring));
+
+        if (position >= ring_oldest(ring))
+                RING_STORE(ring_slot(ring, position)->witness, number);
+}
+
+uint64_t ring_witness_lost(const Ring *ring) {
+        assert(ring);
+
+        return ring->image->header.witness_lost;
+}
+
+void ring_set_witness_lost(Ring *ring, uint64_t lost) {
+        assert(ring);
+
+        RING_STORE(ring->image->header.witness_lost, lost);
+}

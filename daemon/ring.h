@@ -159,6 +159,15 @@ uint64_t ring_kmsg_sequence(const Ring *ring, const uint8_t boot_id[16]);
 void ring_set_kmsg_sequence(Ring *ring, const uint8_t boot_id[16], uint64_t sequence);
 
 /*
+ * Notes that the witness's account of this number is of the error at this position, if it still is
+ * there: the next run may read the account once more.
+ */
+void ring_set_witness(Ring *ring, uint64_t position, uint64_t number);
+/* How many errors the witness had no room for, as far as that was announced. */
+uint64_t ring_witness_lost(const Ring *ring);
+void ring_set_witness_lost(Ring *ring, uint64_t lost);
+
+/*
  * The counters of a function, which lie in the image. Made, all zero, if there are none. NULL if
  * RING_FUNCTIONS are taken. Valid until forgotten.
  */

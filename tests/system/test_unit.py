@@ -39,6 +39,17 @@ def test_privileges(installed):
     assert found['Seccomp'] == '2'  # a filter
 
 
+def test_witness(installed):
+    """The step before the daemon hands over what it has: here the reason why there is no witness, for this
+    kernel has no PCI functions of s390x."""
+    installed.systemctl('start', UNIT)
+    witness = installed.run('busctl', 'get-property', NAME, MANAGER, 'org.zpci.Errord1.Manager', 'Witness').stdout
+    assert witness in ('s "no-symbol"\n', 's "not-permitted"\n', 's "ENOSYS"\n'), witness
+    pid = installed.show(UNIT, 'MainPID')
+    said = installed.run('journalctl', '-o', 'cat', f'_PID={pid}', '--grep=The witness').stdout.splitlines()
+    assert len(said) == 1 and 'The witness does not run: ' + witness.split('"')[1] in said[0], said
+
+
 def test_sandbox_is_tight(installed):
     installed.run('systemd-analyze', 'verify', '--man=no', f'/lib/systemd/system/{UNIT}')
     installed.run('systemd-analyze', 'security', f'--threshold={EXPOSURE}', UNIT)

@@ -219,7 +219,8 @@ static void test_manager_properties(void **state) {
         assert_int_equal(strlen(expected), 34);
         assert_property(f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "LastSequence", "t 7");
         assert_property(f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "Lost", "t 3");
-        assert_property(f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "Witness", "s not-built");
+        assert_property(
+                f, ERRORD_MANAGER_PATH, ERRORD_MANAGER_INTERFACE, "Witness", "s not-started");
 }
 
 static void test_managed_objects(void **state) {

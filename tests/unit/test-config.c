@@ -9,6 +9,7 @@ static void assert_defaults(const Config *config) {
         assert_int_equal(config->function.limit.count, 5);
         assert_int_equal(config->function.limit.interval_usec, 600 * USEC_PER_SEC);
         assert_int_equal(config->records, 4096);
+        assert_true(config->witness);
         assert_int_equal(config->n_rules, 0);
 }
 
@@ -34,7 +35,7 @@ static void test_all_keys(void **state) {
 
         put(fixture,
             ETC_MAIN,
-            "# comment\n; comment\n\n[Errord]\nPolicy=claim\n  SettleSec = 250ms # why\nRecovery=none\nRecords=\"100\"\nRecoveryLimit=3/1h\n");
+            "# comment\n; comment\n\n[Errord]\nPolicy=claim\n  SettleSec = 250ms # why\nRecovery=none\nRecords=\"100\"\nRecoveryLimit=3/1h\nWitness=off\n");
         config = read_all(fixture);
 
         assert_string_equal(fixture->complaints, "");
@@ -42,6 +43,7 @@ static void test_all_keys(void **state) {
         assert_int_equal(config.function.settle_usec, 250 * USEC_PER_MSEC);
         assert_int_equal(config.function.recovery, RECOVERY_POLICY_NONE);
         assert_int_equal(config.records, 100);
+        assert_false(config.witness);
         assert_int_equal(config.function.limit.count, 3);
         assert_int_equal(config.function.limit.interval_usec, 3600 * USEC_PER_SEC);
 }

@@ -249,6 +249,27 @@ static void test_batches(void **state) {
         stop(&f);
 }
 
+static bool on_ready(void *userdata) {
+        Fixture *f = userdata;
+
+        hear(f, "ready?\n");
+        return strlen(f->heard) > strlen("ready?\nready?\n");
+}
+
+/* Who is not ready is asked again, and hears nothing meanwhile; who catches up is. */
+static void test_not_ready(void **state) {
+        Fixture f;
+
+        start(&f, 100);
+        f.listener.ready = on_ready;
+        say_error(&f, 3, 101, 5);
+        check_heard(&f, "ready?\nready?\nready?\nerror 101 10 2\nprogress 101\n");
+        say_error(&f, 3, 102, 5);
+        kmsg_catch_up(f.kmsg);
+        assert_string_equal(f.heard, "error 102 10 2\nprogress 102\n");
+        stop(&f);
+}
+
 static void test_interrupted(void **state) {
         Fixture f;
 
@@ -363,6 +384,7 @@ int main(void) {
                 cmocka_unit_test(test_forged),
                 cmocka_unit_test(test_malformed),
                 cmocka_unit_test(test_batches),
+                cmocka_unit_test(test_not_ready),
                 cmocka_unit_test(test_interrupted),
                 cmocka_unit_test(test_too_long),
                 cmocka_unit_test(test_end),

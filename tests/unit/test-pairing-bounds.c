@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-#include "pairing.h"
+#include "pairing-fixture.h"
+#include "witness-account.h"
 
 #define START (1000 * USEC_PER_SEC)
 
@@ -104,7 +105,7 @@ static void test_many_remembered(void **state) {
         PairingAccount account;
 
         for (unsigned i = 0; i < PAIRING_ACCOUNTS + 10; i++)
-                pairing_vfio(pairing, i, 0x2, START);
+                tell_packed(pairing, i, 0x2, START);
         for (unsigned i = 10; i < PAIRING_ACCOUNTS + 10; i++)
                 pairing_kmsg(pairing, i, 0x2, START, START);
         check_nothing(pairing);
@@ -113,7 +114,7 @@ static void test_many_remembered(void **state) {
         check_nothing(pairing);
 
         for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++)
-                pairing_vfio(pairing, i, 0x2, START);
+                tell_packed(pairing, i, 0x2, START);
         pairing_kmsg(pairing, UINT32_MAX, 0x2, START, START);
         pairing_kmsg(pairing, 0, 0x2, START, START);
         assert_true(pairing_due(pairing, START + PAIRING_WAIT_USEC, &account));
@@ -127,14 +128,14 @@ static void test_many_remembered(void **state) {
 static void test_all_told(void **state) {
         _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
 
-        pairing_vfio(pairing, 1, 0x2, START);
+        tell_packed(pairing, 1, 0x2, START);
         for (unsigned i = 0; i < PAIRING_ACCOUNTS; i++) {
-                pairing_vfio(pairing, 2, 0x2, START);
+                tell_packed(pairing, 2, 0x2, START);
                 pairing_kmsg(pairing, 2, 0x2, START, START);
                 pairing_uevent(pairing, 2, START, START);
                 pairing_kmsg(pairing, 2, 0x2, START, START);
                 pairing_uevent(pairing, 2, START, START);
-                pairing_vfio(pairing, 2, 0x2, START);
+                tell_packed(pairing, 2, 0x2, START);
         }
         pairing_kmsg(pairing, 1, 0x2, START, START);
         check_nothing(pairing);
@@ -150,7 +151,7 @@ static void test_late_uevents(void **state) {
         uint64_t late = START + PAIRING_MEMORY_USEC;
 
         for (unsigned i = 0; i < N; i++)
-                pairing_vfio(pairing, i, 0x2, START);
+                tell_packed(pairing, i, 0x2, START);
         for (unsigned i = 0; i < N; i++)
                 pairing_uevent(pairing, i, late - 1, late - 1);
         check_nothing(pairing);
@@ -161,6 +162,44 @@ static void test_late_uevents(void **state) {
         assert_int_equal(account.fid, 1);
 }
 
+/*
+ * All that the witness has room for, of functions of others, after what was drained of full queues:
+ * each account finds its record, and all lines find theirs.
+ */
+static void test_witness_backlog(void **state) {
+        enum {
+                DRAINED = 2048,
+                SEEN = WITNESS_RING_SIZE / (sizeof(struct witness_account) + 8) - DRAINED,
+        };
+        _cleanup_(pairing_freep) Pairing *pairing = new_pairing();
+        PairingAccount account;
+        unsigned n = 0;
+
+        pairing_expect_witness(pairing, true);
+        for (unsigned i = 0; i < DRAINED; i++)
+                tell_packed(pairing, i, 0x2, START);
+
+        for (unsigned i = 0; i < SEEN + DRAINED; i++) {
+                /* Those of the queues come last. */
+                uint32_t fid = i < SEEN ? DRAINED + i : i - SEEN;
+
+                account = make_account(RECORD_WITNESS, fid, 0x2, 0, START);
+                account.number = 1 + i;
+                assert_int_equal(pairing_witness(pairing, &account, false, START), fid < DRAINED);
+                while (pairing_overflows(pairing) && pairing_due(pairing, START, &account))
+                        n++;
+        }
+        while (pairing_due(pairing, START, &account))
+                n++;
+        assert_int_equal(n, SEEN);
+
+        for (unsigned i = 0; i < SEEN + DRAINED; i++)
+                pairing_kmsg(pairing, i, 0x2, START, START);
+        for (unsigned i = 0; i < SEEN + DRAINED; i++)
+                pairing_uevent(pairing, i, START, START);
+        check_nothing(pairing);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_many_waiting),
@@ -169,6 +208,7 @@ int main(void) {
                 cmocka_unit_test(test_many_remembered),
                 cmocka_unit_test(test_all_told),
                 cmocka_unit_test(test_late_uevents),
+                cmocka_unit_test(test_witness_backlog),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

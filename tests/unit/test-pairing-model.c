@@ -2,7 +2,9 @@
 
 /*
  * Pairing against a model: errors are made up, each is told by the sources that would tell it, and the
- * accounts come in any order that the documented bounds allow.
+ * accounts come in any order that the documented bounds allow. The kernel log and the witness have
+ * each an order of their own, but not between them; only after the daemon was stopped, no line comes
+ * before what the witness saw.
  */
 
 #include <setjmp.h>
@@ -11,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "pairing.h"
+#include "pairing-fixture.h"
 
 #define SEC  USEC_PER_SEC
 #define MSEC USEC_PER_MSEC
@@ -21,13 +23,15 @@
 
 enum {
         MAX_ERRORS = 48,
-        MAX_ARRIVALS = 3 * MAX_ERRORS,
+        MAX_ARRIVALS = 4 * MAX_ERRORS,
 };
 
 typedef struct Made {
         uint32_t fid;
         uint16_t pec;
+        uint8_t place; /* where the DMA failed */
         uint64_t time;
+        bool held;
         unsigned told; /* bits of the sources that told it */
         unsigned records;
 } Made;
@@ -35,15 +39,18 @@ typedef struct Made {
 typedef struct Arrival {
         uint64_t at;
         RecordSource source;
-        const Made *error;
+        Made *error;
 } Arrival;
 
 typedef struct World {
         uint64_t random;
+        bool witness; /* whether it runs */
+        bool packed;  /* the VFIO device tells no more than FID and PEC */
         Made errors[MAX_ERRORS];
         Arrival arrivals[MAX_ARRIVALS];
         unsigned n_errors, n_arrivals;
         uint64_t stall_from, stall_to; /* the daemon is stopped, then takes in all that has come */
+        uint64_t newest[_RECORD_SOURCE_MAX]; /* when a source told the last time */
         PairingAccount published[MAX_ARRIVALS];
         unsigned n_published;
 } World;
@@ -65,14 +72,26 @@ static void made_tell(World *world, Made *error, RecordSource source, uint64_t m
         if (at >= world->stall_from && at < world->stall_to)
                 at = world->stall_to + draw(world, 100 * MSEC);
 
+        /* What the kernel saw first is taken in first, or a line of an old error could be taken for one
+         * of a drained error that is much younger. */
+        if (source == RECORD_KMSG && world->stall_to > 0 && at < world->newest[RECORD_WITNESS])
+                at = world->newest[RECORD_WITNESS];
+        if (source == RECORD_KMSG || source == RECORD_WITNESS) {
+                if (at < world->newest[source])
+                        at = world->newest[source];
+                world->newest[source] = at;
+        }
+
         error->told |= 1U << source;
         world->arrivals[world->n_arrivals++] = (Arrival){ at, source, error };
 }
 
 /* percent_lost: how many of the accounts never come */
-static void made_tell_all(World *world, Made *error, bool held, unsigned percent_lost) {
-        if (held && error->pec != 0x2a && draw(world, 100) >= percent_lost)
+static void made_tell_all(World *world, Made *error, unsigned percent_lost) {
+        if (error->held && error->pec != 0x2a && draw(world, 100) >= percent_lost)
                 made_tell(world, error, RECORD_VFIO, 200 * MSEC);
+        if (world->witness && draw(world, 100) >= percent_lost)
+                made_tell(world, error, RECORD_WITNESS, 200 * MSEC);
         if (draw(world, 100) >= percent_lost)
                 made_tell(world, error, RECORD_KMSG, 200 * MSEC);
         if (made_sends_uevent(error) && draw(world, 100) >= percent_lost)
@@ -82,7 +101,11 @@ static void made_tell_all(World *world, Made *error, bool held, unsigned percent
 static int arrival_compare(const void *a, const void *b) {
         const Arrival *x = a, *y = b;
 
-        return x->at < y->at ? -1 : x->at > y->at;
+        if (x->at != y->at)
+                return x->at < y->at ? -1 : 1;
+        if (x->source != y->source)
+                return x->source < y->source ? -1 : 1;
+        return x->error < y->error ? -1 : x->error > y->error;
 }
 
 /* Takes out what is due up to a time, as a timer would that yields to every other source. */
@@ -99,10 +122,30 @@ static void world_advance(World *world, Pairing *pairing, uint64_t to) {
         }
 }
 
+static void world_drain(World *world, Pairing *pairing, const Made *error, uint64_t at) {
+        PairingAccount account =
+                make_account(RECORD_VFIO, error->fid, error->pec, error->place, at);
+
+        account.detailed = !world->packed;
+        account.number = 1 + (uint64_t) (error - world->errors);
+        (void) pairing_vfio(pairing, &account);
+        account.time_usec = error->time;
+        world->published[world->n_published++] = account;
+}
+
+static void world_witness(World *world, Pairing *pairing, const Made *error, uint64_t at) {
+        PairingAccount account =
+                make_account(RECORD_WITNESS, error->fid, error->pec, error->place, error->time);
+
+        account.number = 1 + (uint64_t) (error - world->errors);
+        (void) pairing_witness(pairing, &account, error->held, at);
+}
+
 static void world_run(World *world) {
         _cleanup_(pairing_freep) Pairing *pairing = NULL;
 
         assert_int_equal(pairing_new(&pairing), 0);
+        pairing_expect_witness(pairing, world->witness);
 
         qsort(world->arrivals, world->n_arrivals, sizeof(Arrival), arrival_compare);
 
@@ -111,17 +154,23 @@ static void world_run(World *world) {
                 const Made *error = arrival->error;
 
                 world_advance(world, pairing, arrival->at);
-                if (arrival->source == RECORD_VFIO) {
-                        pairing_vfio(pairing, error->fid, error->pec, arrival->at);
-                        world->published[world->n_published++] = (PairingAccount){
-                                RECORD_VFIO, error->fid, error->pec, error->time
-                        };
-                } else if (arrival->source == RECORD_KMSG)
+                if (arrival->source == RECORD_VFIO)
+                        world_drain(world, pairing, error, arrival->at);
+                else if (arrival->source == RECORD_WITNESS)
+                        world_witness(world, pairing, error, arrival->at);
+                else if (arrival->source == RECORD_KMSG)
                         pairing_kmsg(pairing, error->fid, error->pec, error->time, arrival->at);
                 else
                         pairing_uevent(pairing, error->fid, arrival->at, arrival->at);
         }
         world_advance(world, pairing, UINT64_MAX);
+        assert_true(pairing_oldest_witness(pairing) == UINT64_MAX);
+}
+
+static int made_compare(const void *a, const void *b) {
+        const Made *x = a, *y = b;
+
+        return x->time < y->time ? -1 : x->time > y->time;
 }
 
 static uint16_t draw_pec(World *world) {
@@ -150,6 +199,10 @@ static void world_check_dense(World *world, unsigned seed) {
                 world->errors[j].records++;
         }
 
+        /* A full record of every error, if the witness runs. */
+        for (unsigned i = 0; i < world->n_published && world->witness; i++)
+                assert_true(world->published[i].source <= RECORD_WITNESS);
+
         if (world->n_published != world->n_errors)
                 fail_msg("seed %u: %u errors, %u records",
                          seed,
@@ -163,7 +216,11 @@ static void world_check_dense(World *world, unsigned seed) {
  */
 static void test_dense(void **state) {
         for (uint64_t seed = 1; seed <= RUNS; seed++) {
-                World world = { .random = seed * UINT64_C(0x9e3779b97f4a7c15) };
+                World world = {
+                        .random = seed * UINT64_C(0x9e3779b97f4a7c15),
+                        .witness = seed % 3 != 0,
+                        .packed = seed % 4 == 0,
+                };
                 unsigned functions = 1 + (unsigned) draw(&world, 3);
 
                 if (draw(&world, 3) == 0) {
@@ -180,8 +237,12 @@ static void test_dense(void **state) {
                                 .pec = draw_pec(&world),
                                 .time = START + draw(&world, 3 * SEC),
                         };
-                        made_tell_all(&world, error, draw(&world, 2) == 0, 0);
+                        error->held = draw(&world, 2) == 0;
+                        error->place = (uint8_t) draw(&world, 3);
                 }
+                qsort(world.errors, world.n_errors, sizeof(Made), made_compare);
+                for (unsigned i = 0; i < world.n_errors; i++)
+                        made_tell_all(&world, &world.errors[i], 0);
 
                 world_run(&world);
 
@@ -234,7 +295,11 @@ static void test_losses(void **state) {
         };
 
         for (uint64_t seed = 1; seed <= RUNS; seed++) {
-                World world = { .random = seed * UINT64_C(0xd1342543de82ef95) };
+                World world = {
+                        .random = seed * UINT64_C(0xd1342543de82ef95),
+                        .witness = seed % 3 != 0,
+                        .packed = seed % 4 == 0,
+                };
                 unsigned percent_lost = (unsigned) draw(&world, 100);
                 uint64_t gap = PAIRING_MEMORY_USEC + PAIRING_WAIT_USEC + 21 * SEC;
 
@@ -247,8 +312,11 @@ static void test_losses(void **state) {
                                 .pec = draw_pec(&world),
                                 .time = START + i / FUNCTIONS * (gap + SEC) + draw(&world, SEC),
                         };
-                        made_tell_all(&world, error, draw(&world, 2) == 0, percent_lost);
+                        error->held = draw(&world, 2) == 0;
                 }
+                qsort(world.errors, world.n_errors, sizeof(Made), made_compare);
+                for (unsigned i = 0; i < world.n_errors; i++)
+                        made_tell_all(&world, &world.errors[i], percent_lost);
 
                 world_run(&world);
 

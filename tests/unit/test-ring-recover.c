@@ -232,6 +232,55 @@ static void test_announced_and_not_settled(void **state) {
         assert_int_equal(ring_function(ring, FIXTURE_FID)->balanced, balanced);
 }
 
+/* What the queue dropped and the witness saw counts once, also if the run ended before it counted. */
+static void test_witnessed_and_not_counted(void **state) {
+        _cleanup_(ring_freep) Ring *ring = fixture_fresh(16);
+        RingFunction *function = ring_function(ring, FIXTURE_FID);
+        Record *record;
+
+        function->wakeup = 6;
+        balance_signalled(function);
+        for (unsigned i = 0; i < 5; i++) {
+                record = fixture_reserve(ring, RECORD_CCDF);
+                record->ordinal = function->drained + 1;
+                if (i == 4) {
+                        record->source = RECORD_WITNESS;
+                        record->dropped = 1;
+                        record->witness = 1234;
+                }
+                ring_commit(ring, record);
+                if (i < 4)
+                        balance_drained(function);
+        }
+        assert_int_equal(balance_lost(function), 2);
+
+        for (unsigned i = 0; i < 2; i++) {
+                ring = fixture_rerun(TAKE_PTR(ring));
+                function = ring_function(ring, FIXTURE_FID);
+                assert_int_equal(function->drained, 5);
+                assert_int_equal(balance_lost(function), 1);
+        }
+}
+
+/* Which account of the witness a record was paired with, and what of its losses was announced. */
+static void test_witness_survives(void **state) {
+        _cleanup_(ring_freep) Ring *ring = fixture_fresh(16);
+        const Record *record;
+        uint64_t cursor = 0, missed;
+
+        for (unsigned i = 0; i < 20; i++)
+                ring_commit(ring, fixture_reserve(ring, RECORD_CCDF));
+        ring_set_witness(ring, 19, 500);
+        ring_set_witness(ring, 4, 600); /* which is overwritten */
+        ring_set_witness_lost(ring, 9);
+
+        ring = fixture_rerun(TAKE_PTR(ring));
+        assert_int_equal(ring_witness_lost(ring), 9);
+        while ((record = ring_next(ring, &cursor, &missed)))
+                assert_int_equal(record->witness, record->position == 19 ? 500 : 0);
+        assert_int_equal(cursor, 20);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_cursors_survive),
@@ -241,6 +290,8 @@ int main(void) {
                 cmocka_unit_test(test_no_salvage),
                 cmocka_unit_test(test_counters_of_a_new_opening),
                 cmocka_unit_test(test_announced_and_not_settled),
+                cmocka_unit_test(test_witnessed_and_not_counted),
+                cmocka_unit_test(test_witness_survives),
         };
 
         return cmocka_run_group_tests_name("ring-recover", tests, NULL, NULL);

@@ -85,6 +85,16 @@ def daemon(running_daemon):
     return running_daemon
 
 
+@pytest.fixture
+def without_witness(guest, daemon):
+    """The daemon runs without the witness while this is used."""
+    guest.run("printf '[Errord]\\nWitness=off\\n' >/etc/zpci-errord.conf.d/witness.conf")
+    daemon.restart()
+    yield
+    guest.run('rm /etc/zpci-errord.conf.d/witness.conf')
+    daemon.restart()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     outcome = yield

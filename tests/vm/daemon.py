@@ -86,6 +86,20 @@ class Daemon:
         """After somebody else was started in its place."""
         self.pid = int(self.guest.run(f'systemctl show -P MainPID {UNIT}').stdout)
 
+    def restart(self):
+        """Starts the daemon anew, and waits until it has what it had."""
+        states = {n: self.get(n, 'State', check=False) for n in range(1, PLUGGED)}
+        self.guest.run('systemctl restart zpci-errord', timeout=60)
+        self.find_pid()
+        for number, state in states.items():
+            if state:
+                self.wait_state(number, state)
+
+    def witness(self):
+        """What the daemon says of the witness."""
+        answer = self.guest.run(f'busctl --json=short get-property {NAME} /org/zpci/Errord1 {NAME}.Manager Witness')
+        return json.loads(answer.stdout)['data']
+
     @staticmethod
     def kernel_line(number):
         """What the kernel logs of each error."""

@@ -131,7 +131,8 @@ class Command:
 class Guest:
     """A running guest. Use as a context manager, or call `close`."""
 
-    def __init__(self, image, layer, log, cpus=2):
+    def __init__(self, image, layer, log, cpus=2, kernel=''):
+        """kernel: what to add to the kernel's command line."""
         self.log = pathlib.Path(log)
         self.release = (image / 'kernel-release').read_text().strip()
         self._commands = {}
@@ -140,7 +141,7 @@ class Guest:
         self._agent, agent_end = socket.socketpair()
         self._qmp, qmp_end = socket.socketpair()
         started = time.monotonic()
-        self._qemu = subprocess.Popen(self._arguments(image, layer, agent_end.fileno(), qmp_end.fileno(), cpus),
+        self._qemu = subprocess.Popen(self._arguments(image, layer, agent_end.fileno(), qmp_end.fileno(), cpus, kernel),
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                       stderr=self.log.with_suffix('.qemu').open('w'),
                                       pass_fds=[agent_end.fileno(), qmp_end.fileno()])
@@ -159,14 +160,14 @@ class Guest:
             raise
         self.boot_seconds = time.monotonic() - started
 
-    def _arguments(self, image, layer, agent_fd, qmp_fd, cpus):
+    def _arguments(self, image, layer, agent_fd, qmp_fd, cpus, kernel):
         arguments = [
             # Whatever ends this process ends the guest.
             'setpriv', '--pdeathsig', 'KILL', 'qemu-system-s390x',
             '-M', 's390-ccw-virtio', '-cpu', 'max', '-accel', 'tcg,thread=multi,tb-size=512',
             '-smp', str(cpus), '-m', '1G', '-display', 'none', '-nodefaults', '-no-reboot',
             '-kernel', str(image / 'vmlinuz'), '-initrd', str(image / 'initrd.img'),
-            '-append', KERNEL_ARGUMENTS,
+            '-append', f'{KERNEL_ARGUMENTS} {kernel}',
             '-chardev', f'file,id=console,path={self.log}', '-device', 'sclpconsole,chardev=console',
             '-chardev', f'socket,id=qmp,fd={qmp_fd}', '-mon', 'chardev=qmp,mode=control',
             '-device', 'virtio-serial-ccw,id=serial',

@@ -58,9 +58,8 @@ def test_seven_faults_give_seven_records(daemon, fault):
     assert daemon.get(CLAIMED, 'Lost') == 0
 
 
-def test_overflow_is_announced(guest, daemon, fault):
-    """Nobody drains, the kernel keeps four of seven; that three are missing is said on both channels."""
-    lost_before = daemon.get(ALSO_CLAIMED, 'Lost')
+def overflow(guest, daemon, fault):
+    """Seven errors that nobody drains. Returns where they failed, and what the kernel kept of them."""
     guest.run(f'kill -STOP {daemon.pid}')
     try:
         failing = inject(fault, daemon, ALSO_CLAIMED, 2, '--count=7', '--reset-between')
@@ -69,6 +68,27 @@ def test_overflow_is_announced(guest, daemon, fault):
 
     records = daemon.wait_signals(ALSO_CLAIMED, 'ErrorReported', 4, lambda *a: a[7].get('Source') == 'vfio')
     assert [record[7]['FailingAddress'] for record in records] == failing[:4]
+    return failing, records
+
+
+def test_overflow_is_witnessed(guest, daemon, fault):
+    """The kernel keeps four of seven; the witness saw the other three, so none is lost."""
+    lost_before = daemon.get(ALSO_CLAIMED, 'Lost')
+    failing, kept = overflow(guest, daemon, fault)
+    rest = daemon.wait_signals(ALSO_CLAIMED, 'ErrorReported', 3, lambda *a: a[7].get('Source') == 'witness')
+    assert [record[7]['FailingAddress'] for record in rest] == failing[4:]
+    assert [record[7]['Dropped'] for record in rest] == [True] * 3
+    assert [record[5] for record in rest] == [kept[-1][5] + n for n in (1, 2, 3)]
+    daemon.wait_recovered(ALSO_CLAIMED)
+    assert daemon.get(ALSO_CLAIMED, 'Lost') == lost_before
+    assert not daemon.signals.all(lambda message: message.get('member') == 'RecordsLost')
+
+
+def test_overflow_is_announced(guest, daemon, fault, without_witness):
+    """Without the witness, that three are missing is said on both channels."""
+    assert daemon.witness() == 'off'
+    lost_before = daemon.get(ALSO_CLAIMED, 'Lost')
+    overflow(guest, daemon, fault)
     (_, _, count), = daemon.wait_signals(ALSO_CLAIMED, 'RecordsLost')
     assert count == 3
     # Of the lost ones the kernel log has the code.
@@ -111,7 +131,7 @@ def test_hot_unplug_removes_the_object(guest, daemon):
 
 
 def test_function_of_another_process_is_observed(guest, daemon, fault):
-    """What another process holds is published with PEC and FID, and left alone."""
+    """What another process holds is published in full, and left alone."""
     address = vm.address(OBSERVED)
     holder = guest.start_background(f'exec {vm.FAULT} hold --address={address} --wait --drain')
     holder.wait_line('^holding')
@@ -120,7 +140,8 @@ def test_function_of_another_process_is_observed(guest, daemon, fault):
 
     (_, fid, pec, name, _, sequence, _, details), = daemon.wait_signals(OBSERVED, 'ErrorReported')
     assert (fid, pec, name) == (vm.fid(OBSERVED), 2, 'OORANGE')
-    assert details['Source'] == 'kmsg'
+    assert details['Source'] == 'witness'
+    assert details['Raw'] == kernel_records(guest, OBSERVED)[-1]
     assert daemon.wait_entry(OBSERVED, ZPCI_SEQUENCE=str(sequence))['ZPCI_PEC'] == '0x0002'
     assert daemon.get(OBSERVED, 'State') == 'observed'
     assert holder.stop().returncode == 0

@@ -23,7 +23,7 @@ class Walker:
         self.inhibited = False  # the VMM has an inhibitor
         self.faulted = False    # in the error state, and the VMM owes the recovery
         self.frozen = False     # was torn away in the error state, where nobody can reset it: the next open does
-        self.errors = []        # PEC and failing address of this round's; None where nobody drained
+        self.errors = []        # PEC and failing address of this round's; where nobody drains, the witness has it
         self.injected = 0       # of these, how many the daemon has to recover
         self.torn_away = set()  # of these, which it lost its function with
         self._bound_anew()
@@ -139,7 +139,7 @@ class Walker:
     def step_fault(self):
         pec = self.walk.dice.choice([2, 4])
         failing = int(self.vmm.do('fault', pec).words[0], 16)
-        self.errors.append((pec, failing if self.attached else None))
+        self.errors.append((pec, failing))
         self.faulted = True
         self.walk.figures['errors'] += 1
         if not self.attached:

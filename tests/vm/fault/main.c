@@ -39,23 +39,13 @@ static void usage(FILE *out) {
               "  --pid=PID          borrow the device from this process (inject, read-config)\n"
               "  --pec=2|4          the error: DMA below the aperture (2) or inside it, not mapped (4)\n"
               "  --count=N          as many errors; needs --reset-between if N is above 1\n"
-              "  --reset-between    reset the function before the next error (hold: always)\n"
+              "  --reset-between    reset the function before the next error (hold: always, this drains before it)\n"
               "  --inject=2|4       hold: make errors oneself\n"
               "  --drain            hold: take the records out of the kernel's queue and print them\n"
               "  --no-request       hold: do not arm the request to let go\n"
               "  --wait             hold: until SIGTERM or the kernel's request to let go\n"
               "  --help\n",
               out);
-}
-
-static void inject(const struct device *device, const struct options *options) {
-        for (unsigned i = 0; i < options->count; i++) {
-                if (i > 0)
-                        device_reset(device);
-                printf("error 0x%04x at 0x%llx\n",
-                       options->pec,
-                       (unsigned long long) inject_error(device, options->pec, i));
-        }
 }
 
 static void drain(const struct device *device) {
@@ -67,6 +57,18 @@ static void drain(const struct device *device) {
                 for (size_t i = 0; i < length; i++)
                         printf("%02x", record[i]);
                 printf("\n");
+        }
+}
+
+static void inject(const struct device *device, const struct options *options) {
+        for (unsigned i = 0; i < options->count; i++) {
+                if (i > 0)
+                        device_reset(device);
+                printf("error 0x%04x at 0x%llx\n",
+                       options->pec,
+                       (unsigned long long) inject_error(device, options->pec, i));
+                if (options->drain && options->reset_between)
+                        drain(device);
         }
 }
 
