@@ -18,6 +18,7 @@ SETTLE = f'''
 printf '[Function {vm.address(ALSO_CLAIMED)}]\\nSettleSec=1\\n' >/etc/zpci-errord.conf.d/settle.conf
 systemctl reload zpci-errord
 '''
+NO_SETTLE = 'rm /etc/zpci-errord.conf.d/settle.conf; systemctl reload zpci-errord'
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -227,4 +228,10 @@ def test_random_walk(guest, daemon, hand, pytestconfig):
     except (AssertionError, vm.GuestError) as error:
         steps = '\n'.join(walk.trace)
         raise WalkError(f'--walk-seed={seed}, round {n + 1}: {error}\nsteps:\n{steps}') from error
+    finally:
+        for walker in walkers:
+            walker.vmm.kill()
+        guest.run(NO_SETTLE)
+    for walker in walkers:
+        walker.leave()
     print(f'walk: seed {seed}, {walk.summary()}')

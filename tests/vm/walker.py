@@ -326,6 +326,15 @@ class Walker:
         self.check_records()
         self.walk.figures['rounds'] += 1
 
+    def leave(self):
+        """Nothing of the walk is left for who comes next: bound anew, a function is as its policy has it."""
+        if self.bound:
+            self.walk.hand.unbind(self.number)
+        self.walk.hand.bind(self.number)
+        self._bound_anew()
+        self.open = self.inhibited = False
+        self.wait_state([('claimed', '-')] if self.wanted() else self.states())
+
     def check_records(self):
         if not self.errors:
             return
