@@ -282,7 +282,9 @@ class Faults:
         if self.observed:
             self.observed = set()
             self.configure()
-            # A reload of what is just being started is none: it may have read its configuration before.
+            # A reload of what is just being started is none: it may have read its configuration before. And one that is
+            # still queued makes the start its own, and fails if the daemon was killed: so there are two.
+            self.machine.systemctl('start', UNIT, check=False)
             self.machine.systemctl('start', UNIT)
             self.machine.systemctl('reload', UNIT)
         self.plug_all()
