@@ -203,6 +203,10 @@ void manager_start(Manager *m) {
                 (void) log_error(m->log, r, "Cannot go on with the functions of the former run");
         handover_done(&m->former);
 
+        /* Before uevents: the line of an error whose uevent is heard must not be from before the start. */
+        manager_watch_witness(m);
+        observer_watch_kernel_log(m->observer);
+
         r = uevent_open(m->event, &m->uevent_listener, &m->uevent);
         if (r >= 0)
                 r = uevent_scan(m->uevent);
@@ -211,10 +215,6 @@ void manager_start(Manager *m) {
                 (void) sd_event_exit(m->event, 0);
                 return;
         }
-
-        /* What is seen and logged is held against the functions that there are. */
-        manager_watch_witness(m);
-        observer_watch_kernel_log(m->observer);
 
         m->started = true;
         fdstore_settle(m->store);

@@ -21,9 +21,10 @@ Observer *observer_free(Observer *observer);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Observer *, observer_free);
 
 /*
- * Begins to read the kernel log, from where the former run of this boot ended. After the first
- * scan: lines about functions that are not in the registry are passed over. Failure is said in the
- * log, and uevents still tell that errors happen.
+ * Begins to read the kernel log, from where the former run of this boot ended, or from now on. The
+ * lines are taken in by the event loop, and by then the first scan has to be done: those about
+ * functions that are not in the registry are passed over. Failure is said in the log, and uevents
+ * still tell that errors happen.
  */
 void observer_watch_kernel_log(Observer *observer);
 
